@@ -1,0 +1,180 @@
+"""Muon: momentum, orthogonalised, for weights; Adam for the vectors beside them."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, ParamsT
+
+# Slope at zero as steep as possible for a quintic that stays near one on (0, 1]: Jordan 2024.
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+
+
+class Muon(Optimizer):
+    """One optimizer for all parameters of a network: Muon for weights, Adam for vectors.
+
+    A parameter of two or more dimensions is a matrix `(first dimension, all others)`, so a
+    convolution's kernel counts as `(out, in * kh * kw)`. Its update is the nearest semi-orthogonal
+    matrix to its momentum, which moves every direction of the weight equally far, times
+    `lr * sqrt(max(1, rows / columns))`. Keller Jordan et al. 2024, "Muon: An optimizer for hidden
+    layers in neural networks", https://kellerjordan.github.io/posts/muon/. `torch.optim.Muon`
+    computes the same, but takes 2-D parameters only, one at a time.
+
+    Parameters of fewer dimensions (biases, scales) take Adam: Kingma and Ba 2015, Algorithm 1.
+
+    Matrices of equal shape go through one batched product, nothing reads a value back to the host,
+    and step counts are tensors, so a step can be captured in a CUDA graph.
+
+    Args:
+        params: parameters or groups of them.
+        lr: step size for weights, about the change of a weight's singular values a step, >= 0.
+        momentum: decay of the average of gradients of weights, in [0, 1).
+        nesterov: whether the newest gradient counts once more.
+        newton_schulz_steps: iterations of the orthogonalisation, >= 1.
+        adam_lr: step size for vectors, >= 0.
+        adam_betas: decay of Adam's averages of gradient and squared gradient, in [0, 1).
+        adam_eps: added to the denominator of Adam.
+
+    Raises:
+        ValueError: a step size is negative or a decay lies outside [0, 1).
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.02,
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        newton_schulz_steps: int = 5,
+        adam_lr: float | Tensor = 1e-3,
+        adam_betas: tuple[float, float] = (0.9, 0.999),
+        adam_eps: float = 1e-8,
+    ) -> None:
+        for name, rate in (("lr", lr), ("adam_lr", adam_lr)):
+            if rate < 0:
+                raise ValueError(f"{name} {rate} must not be negative")
+        for name, decay in (("momentum", momentum), *(("adam_betas", b) for b in adam_betas)):
+            if not 0 <= decay < 1:
+                raise ValueError(f"{name} {decay} must lie in [0, 1)")
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "nesterov": nesterov,
+            "newton_schulz_steps": newton_schulz_steps,
+            "adam_lr": adam_lr,
+            "adam_betas": adam_betas,
+            "adam_eps": adam_eps,
+            "capturable": True,  # tells torch to keep step counts on the device when it loads them
+        }
+        super().__init__(params, defaults)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss and its gradients anew, and returns the loss.
+
+        Returns:
+            What `closure` returned.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            learning = [p for p in group["params"] if p.grad is not None]
+            self._update_weights([p for p in learning if p.ndim >= 2], group)
+            self._update_vectors([p for p in learning if p.ndim < 2], group)
+        return loss
+
+    def _update_weights(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        if not weights:
+            return
+        gradients = [_gradient(p) for p in weights]
+        averages = self._state(weights, "momentum")
+        torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
+        if group["nesterov"]:
+            averages = list(torch._foreach_lerp(gradients, averages, group["momentum"]))
+        matrices = [average.flatten(1) for average in averages]
+        for same in _by_shape(matrices):
+            batch = torch.stack([matrices[i] for i in same])
+            rows, columns = batch.shape[1:]
+            rate = group["lr"] * max(1.0, rows / columns) ** 0.5
+            updates = orthogonalize(batch, group["newton_schulz_steps"]) * rate
+            targets = [weights[i] for i in same]
+            torch._foreach_sub_(
+                targets, [u.view_as(p) for u, p in zip(updates, targets, strict=True)]
+            )
+
+    def _update_vectors(self, vectors: list[Tensor], group: dict[str, Any]) -> None:
+        if not vectors:
+            return
+        beta1, beta2 = group["adam_betas"]
+        gradients = [_gradient(p) for p in vectors]
+        steps = self._state(vectors, "step", scalar=True)
+        averages = self._state(vectors, "exp_avg")
+        squares = self._state(vectors, "exp_avg_sq")
+        torch._foreach_add_(steps, 1)
+        torch._foreach_lerp_(averages, gradients, 1 - beta1)
+        torch._foreach_mul_(squares, beta2)
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
+        for p, step, average, square in zip(vectors, steps, averages, squares, strict=True):
+            scale = (square / (1 - beta2**step)).sqrt_().add_(group["adam_eps"])
+            p.sub_(average / scale * (group["adam_lr"] / (1 - beta1**step)))
+
+    def _state(self, params: list[Tensor], name: str, scalar: bool = False) -> list[Tensor]:
+        for p in params:
+            if name not in self.state[p]:
+                self.state[p][name] = p.new_zeros(()) if scalar else torch.zeros_like(p)
+        return [self.state[p][name] for p in params]
+
+
+def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Bring the singular values of matrices near one, keeping their singular vectors.
+
+    Newton-Schulz iteration with a quintic, `X <- a X + (b A + c A²) X` with `A = X Xᵀ` (Jordan et
+    al. 2024). Since every factor is a polynomial in the first `A`, the factors are multiplied on
+    the short side and meet `X` once, which for a wide matrix is several times cheaper.
+
+    Args:
+        matrices: `(n, rows, columns)`, real.
+        steps: iterations, >= 1; with five, singular values above a hundredth of the Frobenius norm
+            come to lie in about [0.7, 1.2].
+
+    Returns:
+        `(n, rows, columns)`; a zero matrix stays zero.
+    """
+    a, b, c = NEWTON_SCHULZ
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(1e-7)
+    gram = x @ x.mT
+    identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+    product = identity.expand_as(gram)
+    for step in range(steps):
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) + a * identity
+        product = factor @ product if step else factor
+        if step < steps - 1:
+            gram = factor @ gram @ factor
+    orthogonal: Tensor = product @ x
+    return orthogonal.mT if tall else orthogonal
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
+
+
+def _by_shape(matrices: Iterable[Tensor]) -> list[list[int]]:
+    """Group positions of matrices of equal shape."""
+    groups: dict[torch.Size, list[int]] = defaultdict(list)
+    for position, matrix in enumerate(matrices):
+        groups[matrix.shape].append(position)
+    return list(groups.values())
