@@ -1,0 +1,83 @@
+"""A run ends between two batches and leaves a checkpoint of its very last step."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+
+class GracefulStop(Callback):
+    """Ctrl+C stops after the batch at hand; a second Ctrl+C stops at once.
+
+    An interrupt in the middle of a step would leave weights that have learned from a frame that the
+    stream position has not passed, and such a run could not be resumed exactly. However a run ends,
+    `last.ckpt` then is its last step's, also when `every_n_train_steps` does not divide it.
+
+    Args:
+        agree_every_n_steps: how often several ranks agree on stopping, in steps; one rank alone
+            must not leave the others waiting. A single process stops at once.
+    """
+
+    def __init__(self, agree_every_n_steps: int = 10) -> None:
+        self.agree_every_n_steps = agree_every_n_steps
+        self.interrupted = False
+        self._previous_handler: Any = None
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Takes over Ctrl+C for the time of the training."""
+        try:
+            self._previous_handler = signal.signal(signal.SIGINT, self._request)
+        except ValueError:  # not the main thread: whoever runs us keeps the signal
+            self._previous_handler = None
+
+    def _request(self, signum: int, frame: FrameType | None) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Ends the run here once every rank knows that it should."""
+        if trainer.world_size == 1:
+            stop = self.interrupted
+        elif (batch_idx + 1) % self.agree_every_n_steps == 0:
+            stop = trainer.strategy.reduce_boolean_decision(self.interrupted, all=False)
+        else:
+            return
+        if stop:
+            self.interrupted = True
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Saves the last step where the checkpoint callback has not."""
+        for callback in trainer.checkpoint_callbacks:
+            if (
+                isinstance(callback, ModelCheckpoint)
+                and callback.save_last
+                and callback._last_global_step_saved != trainer.global_step
+                and not trainer.fast_dev_run
+            ):
+                assert callback.dirpath is not None
+                trainer.save_checkpoint(f"{callback.dirpath}/{callback.CHECKPOINT_NAME_LAST}.ckpt")
+        self._restore_handler()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Gives Ctrl+C back."""
+        self._restore_handler()
+
+    def _restore_handler(self) -> None:
+        if self._previous_handler is not None:
+            signal.signal(signal.SIGINT, self._previous_handler)
+            self._previous_handler = None

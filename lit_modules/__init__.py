@@ -1,0 +1,7 @@
+"""Every LightningModule of the package, so that YAML files use short class names."""
+
+from lit_modules.layers.muon import Muon
+from lit_modules.streaming_ae import LitStreamingAutoencoder
+from lit_modules.streaming_ae.obgd import AdaptiveObGD, ObGD
+
+__all__ = ["AdaptiveObGD", "LitStreamingAutoencoder", "Muon", "ObGD"]

@@ -1,0 +1,67 @@
+"""What every LitArcade module shares: bytes become floats on the device, optimizers come from YAML."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import lightning as L
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+
+from lit_modules.checkpoints import load_weights
+
+
+class LitVideoModel(L.LightningModule):
+    """A LightningModule over uint8 video.
+
+    Args:
+        optimizer: called with the parameters to train; any `torch.optim.Optimizer` class by YAML.
+        lr_scheduler: called with the optimizer; absent means a constant learning rate.
+        init_from: checkpoint (`.ckpt`) or exported weights (`.safetensors`) whose weights alone the
+            module starts from. To continue a run with its optimizer and position use `--ckpt_path`.
+        compile: compile the network in place (keys of the checkpoint stay as they are).
+            Pays on a GPU; leave it off on a CPU.
+    """
+
+    value_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+
+    def __init__(
+        self,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        init_from: str | None = None,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        self._make_optimizer = optimizer
+        self._make_lr_scheduler = lr_scheduler
+        self._init_from = init_from
+        self._compile = compile
+        self.net: torch.nn.Module
+
+    def scale(self, video: Tensor) -> Tensor:
+        """uint8 pixels of any shape -> float32 in `value_range`."""
+        low, high = self.value_range
+        return video.float().mul_((high - low) / 255).add_(low)
+
+    def configure_model(self) -> None:
+        """Loads `init_from` and compiles, once, before the optimizer sees the parameters."""
+        if self._init_from is not None:
+            load_weights(self, self._init_from)
+            self._init_from = None
+        if self._compile:
+            self.net.compile()
+            self._compile = False
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Writes the class's name beside its hyperparameters, so that `load_module` finds it."""
+        checkpoint["class_name"] = type(self).__name__
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer from YAML and, where one is given, its scheduler, stepped every batch."""
+        optimizer = self._make_optimizer(self.parameters())
+        if self._make_lr_scheduler is None:
+            return optimizer
+        scheduler = self._make_lr_scheduler(optimizer)
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]

@@ -1,0 +1,59 @@
+"""Trains any LitArcade system: `python train.py fit -c configs/<system>/<preset>.yaml`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.cli import ArgsType, LightningCLI
+
+import callbacks
+import datamodules  # noqa: F401  (short class names in YAML)
+from callbacks.clear_errors import one_line_errors
+from configs import BASE
+from lit_modules.base import LitVideoModel
+from lit_modules.checkpoints import read_checkpoint
+
+
+class LitArcadeCLI(LightningCLI):
+    """LightningCLI with `configs/base.yaml` under every preset."""
+
+    def __init__(self, args: ArgsType = None, **kwargs: Any) -> None:
+        verbs = ("fit", "validate", "test", "predict")
+        super().__init__(
+            LitVideoModel,
+            L.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={verb: {"default_config_files": [str(BASE)]} for verb in verbs},
+            args=args,
+            **kwargs,
+        )
+
+    def _parse_ckpt_path(self) -> None:
+        """Refuses an unreadable checkpoint or one of another class before anything is built."""
+        config = self.config[self.config.subcommand]
+        if config.get("ckpt_path"):
+            saved = read_checkpoint(config.ckpt_path)["class_name"]
+            asked = config.model.class_path.rpartition(".")[2]
+            if saved != asked:
+                raise ValueError(
+                    f"{config.ckpt_path} holds a {saved}, not a {asked}; "
+                    "give the preset it was trained with"
+                )
+        super()._parse_ckpt_path()
+
+
+def main(args: ArgsType = None) -> None:
+    """Runs the command line; a mistake in it ends in one line and a non-zero exit status."""
+    with one_line_errors("train.py"):
+        cli = LitArcadeCLI(args)
+    stopped = any(getattr(callback, "interrupted", False) for callback in cli.trainer.callbacks)
+    sys.exit(130 if stopped else 0)
+
+
+if __name__ == "__main__":
+    main()
