@@ -1,7 +1,7 @@
 """Muon: momentum, orthogonalised, for weights; Adam for the vectors beside them."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, overload
 
 import torch
@@ -24,7 +24,7 @@ class Muon(Optimizer):
 
     Parameters of fewer dimensions (biases, scales) take Adam: Kingma and Ba 2015, Algorithm 1.
 
-    Matrices of equal shape go through one batched product, nothing reads a value back to the host,
+    Matrices with equal short sides share batched products, nothing reads a value back to the host,
     and step counts are tensors, so a step can be captured in a CUDA graph.
 
     Args:
@@ -102,16 +102,10 @@ class Muon(Optimizer):
         torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
         if group["nesterov"]:
             averages = list(torch._foreach_lerp(gradients, averages, group["momentum"]))
-        matrices = [average.flatten(1) for average in averages]
-        for same in _by_shape(matrices):
-            batch = torch.stack([matrices[i] for i in same])
-            rows, columns = batch.shape[1:]
-            rate = group["lr"] * max(1.0, rows / columns) ** 0.5
-            updates = orthogonalize(batch, group["newton_schulz_steps"]) * rate
-            targets = [weights[i] for i in same]
-            torch._foreach_sub_(
-                targets, [u.view_as(p) for u, p in zip(updates, targets, strict=True)]
-            )
+        updates = orthogonalize([a.flatten(1) for a in averages], group["newton_schulz_steps"])
+        for p, update in zip(weights, updates, strict=True):
+            rows, columns = update.shape
+            p.sub_(update.view_as(p) * (group["lr"] * max(1.0, rows / columns) ** 0.5))
 
     def _update_vectors(self, vectors: list[Tensor], group: dict[str, Any]) -> None:
         if not vectors:
@@ -136,45 +130,49 @@ class Muon(Optimizer):
         return [self.state[p][name] for p in params]
 
 
-def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
+def orthogonalize(matrices: list[Tensor], steps: int = 5) -> list[Tensor]:
     """Bring the singular values of matrices near one, keeping their singular vectors.
 
-    Newton-Schulz iteration with a quintic, `X <- a X + (b A + c A²) X` with `A = X Xᵀ` (Jordan et
-    al. 2024). Since every factor is a polynomial in the first `A`, the factors are multiplied on
-    the short side and meet `X` once, which for a wide matrix is several times cheaper.
+    Newton-Schulz iteration with a quintic, `X <- (a + b A + c A²) X` with `A = X Xᵀ` (Jordan et al.
+    2024). Every factor is a polynomial in the first `A`, so the factors are multiplied with each
+    other on the short side and meet `X` once. That is cheaper for a wide matrix, and matrices that
+    agree in their short side alone can share a batch.
 
     Args:
-        matrices: `(n, rows, columns)`, real.
+        matrices: each `(rows, columns)`, real.
         steps: iterations, >= 1; with five, singular values above a hundredth of the Frobenius norm
             come to lie in about [0.7, 1.2].
 
     Returns:
-        `(n, rows, columns)`; a zero matrix stays zero.
+        Matrices of the same shapes; a zero matrix stays zero.
     """
+    wide = [m.mT if m.shape[0] > m.shape[1] else m for m in matrices]
+    unit = [m / torch.linalg.matrix_norm(m).clamp_min(1e-7) for m in wide]
+    by_side: dict[int, list[int]] = defaultdict(list)
+    for i, m in enumerate(unit):
+        by_side[m.shape[0]].append(i)
+    result = list(matrices)
+    for group in by_side.values():
+        factors = _newton_schulz_factors(torch.stack([unit[i] @ unit[i].mT for i in group]), steps)
+        for i, factor in zip(group, factors, strict=True):
+            product = factor @ unit[i]
+            result[i] = product.mT if wide[i] is not matrices[i] else product
+    return result
+
+
+def _newton_schulz_factors(gram: Tensor, steps: int) -> Tensor:
+    """Return what `steps` iterations multiply `X` by, `(n, side, side)`, given `X Xᵀ`."""
     a, b, c = NEWTON_SCHULZ
-    tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.mT if tall else matrices
-    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(1e-7)
-    gram = x @ x.mT
     identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-    product = identity.expand_as(gram)
+    total = identity
     for step in range(steps):
         factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) + a * identity
-        product = factor @ product if step else factor
+        total = factor @ total if step else factor
         if step < steps - 1:
             gram = factor @ gram @ factor
-    orthogonal: Tensor = product @ x
-    return orthogonal.mT if tall else orthogonal
+    return total
 
 
 def _gradient(parameter: Tensor) -> Tensor:
     assert parameter.grad is not None
     return parameter.grad
-
-
-def _by_shape(matrices: Iterable[Tensor]) -> list[list[int]]:
-    """Group positions of matrices of equal shape."""
-    groups: dict[torch.Size, list[int]] = defaultdict(list)
-    for position, matrix in enumerate(matrices):
-        groups[matrix.shape].append(position)
-    return list(groups.values())
