@@ -1,0 +1,9 @@
+"""Callbacks: what watches a run, writes its files and brings it back."""
+
+from callbacks.gif_samples import GifSamples
+from callbacks.graceful_stop import GracefulStop
+from callbacks.run_summary import RunSummary
+from callbacks.stream_monitor import StreamMonitor
+from callbacks.stream_position import StreamPosition
+
+__all__ = ["GifSamples", "GracefulStop", "RunSummary", "StreamMonitor", "StreamPosition"]

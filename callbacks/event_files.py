@@ -1,0 +1,105 @@
+"""TensorBoard event files that a full disk or a blocked path cannot turn into a dead run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import cv2
+import lightning as L
+import numpy as np
+from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard.summary import histogram_raw
+
+
+class SurvivingEventWriter:
+    """An event file writer whose first failure is a warning and whose later calls do nothing.
+
+    It stands below everything that writes to the logger, so `self.log`, LearningRateMonitor and
+    Lightning's own flushes survive as well.
+
+    Args:
+        writer: the `EventFileWriter` of a TensorBoard logger.
+    """
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+        self.failed = False
+
+    def _attempt(self, call: Callable[..., None], *args: Any) -> None:
+        if self.failed:
+            return
+        try:
+            call(*args)
+        except Exception as error:  # the writer's thread hands on whatever its file system raised
+            self.failed = True
+            warnings.warn(
+                f"TensorBoard log {self._writer.get_logdir()} cannot be written ({error}); "
+                "training goes on without it",
+                stacklevel=2,
+            )
+
+    def get_logdir(self) -> str:
+        """Folder of the event file."""
+        return str(self._writer.get_logdir())
+
+    def add_event(self, event: Any) -> None:
+        """Queues an event."""
+        self._attempt(self._writer.add_event, event)
+
+    def flush(self) -> None:
+        """Writes what is queued."""
+        self._attempt(self._writer.flush)
+
+    def close(self) -> None:
+        """Flushes and closes."""
+        self._attempt(self._writer.close)
+
+
+def surviving_writers(trainer: L.Trainer) -> list[Any]:
+    """The `FileWriter` of each TensorBoard logger, guarded; none but on rank 0."""
+    writers = []
+    for logger in trainer.loggers if trainer.is_global_zero else []:
+        if isinstance(logger, TensorBoardLogger):
+            writer = logger.experiment._get_file_writer()
+            if not isinstance(writer.event_writer, SurvivingEventWriter):
+                writer.event_writer = SurvivingEventWriter(writer.event_writer)
+            writers.append(writer)
+    return writers
+
+
+def scalars(values: Mapping[str, float]) -> Summary:
+    """All scalars of one step in one event."""
+    return Summary(value=[Summary.Value(tag=t, simple_value=v) for t, v in values.items()])
+
+
+def picture(tag: str, pixels: NDArray[np.uint8]) -> Summary.Value:
+    """A uint8 picture `(h, w, 3)` RGB or `(h, w)` grey as PNG, packed lightly because it is live."""
+    colour = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
+    _, encoded = cv2.imencode(".png", colour, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    return encoded_picture(tag, encoded.tobytes(), (pixels.shape[0], pixels.shape[1]))
+
+
+def encoded_picture(tag: str, encoded: bytes, size: tuple[int, int]) -> Summary.Value:
+    """An encoded picture (PNG, or GIF, which TensorBoard shows moving) of height and width `size`."""
+    image = Summary.Image(
+        height=size[0], width=size[1], colorspace=3, encoded_image_string=encoded
+    )
+    return Summary.Value(tag=tag, image=image)
+
+
+def histogram(tag: str, values: NDArray[np.float32], bins: int = 64) -> list[Summary.Value]:
+    """Histogram of the finite ones among `values`; nothing where there is none."""
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return []
+    counts, edges = np.histogram(finite, bins)
+    total, squares = float(finite.sum()), float(np.square(finite).sum())
+    extremes = float(finite.min()), float(finite.max())
+    raw = histogram_raw(
+        tag, *extremes, finite.size, total, squares, edges[1:].tolist(), counts.tolist()
+    )
+    return list(raw.value)
