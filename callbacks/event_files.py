@@ -77,17 +77,15 @@ def scalars(values: Mapping[str, float]) -> Summary:
 
 
 def picture(tag: str, pixels: NDArray[np.uint8]) -> Summary.Value:
-    """A uint8 picture `(h, w, 3)` RGB or `(h, w)` grey as PNG, packed lightly because it is live."""
+    """A uint8 picture `(h, w, 3)` RGB or `(h, w)` grey as PNG, packed lightly since it is live."""
     colour = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     _, encoded = cv2.imencode(".png", colour, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     return encoded_picture(tag, encoded.tobytes(), (pixels.shape[0], pixels.shape[1]))
 
 
 def encoded_picture(tag: str, encoded: bytes, size: tuple[int, int]) -> Summary.Value:
-    """An encoded picture (PNG, or GIF, which TensorBoard shows moving) of height and width `size`."""
-    image = Summary.Image(
-        height=size[0], width=size[1], colorspace=3, encoded_image_string=encoded
-    )
+    """An encoded picture (PNG, or GIF, shown moving) of height and width `size`."""
+    image = Summary.Image(height=size[0], width=size[1], colorspace=3, encoded_image_string=encoded)
     return Summary.Value(tag=tag, image=image)
 
 
@@ -99,7 +97,7 @@ def histogram(tag: str, values: NDArray[np.float32], bins: int = 64) -> list[Sum
     counts, edges = np.histogram(finite, bins)
     total, squares = float(finite.sum()), float(np.square(finite).sum())
     extremes = float(finite.min()), float(finite.max())
-    raw = histogram_raw(
+    raw = histogram_raw(  # type: ignore[no-untyped-call]
         tag, *extremes, finite.size, total, squares, edges[1:].tolist(), counts.tolist()
     )
     return list(raw.value)

@@ -35,9 +35,9 @@ class RunSummary(Callback):
     `steps`, `frames` (of all streams and ranks, over all resumed parts), `frames_per_second` (of
     this process's part: waiting for data included, validation left out) and `metrics` by logged
     name. What a module returns as `metrics` from `training_step` is averaged over its last 100
-    steps; what it logs is taken as logged. Modules with `online/mse` among their metrics add `game`,
-    `seed`, `code_floats`, `online_mse_first500`, `online_mse_last100` and both baselines, averaged
-    over ranks; a run cut short by an error speaks for rank 0 alone.
+    steps; what it logs is taken as logged. Modules with `online/mse` among their metrics add
+    `game`, `seed`, `code_floats`, `online_mse_first500`, `online_mse_last100` and both baselines,
+    averaged over ranks; a run cut short by an error speaks for rank 0 alone.
     """
 
     KEY = "run_summary"

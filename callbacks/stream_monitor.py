@@ -138,7 +138,8 @@ class StreamMonitor(Callback):
             for step, wall_time, metrics in points:
                 writer.add_summary(scalars(metrics), step, wall_time)
             writer.flush()
-        self._write_to_other_loggers(points, trainer.log_every_n_steps)
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        self._write_to_other_loggers(points, every)
         self._show(trainer, points[-1][-1])
         self._restart_clock()
 
@@ -165,7 +166,7 @@ class StreamMonitor(Callback):
         """
         formats = {"train/loss": ".2e", "online/psnr": ".1f", "speed/frames_per_second": ".1f"}
         shown = {"speed/frames_per_second": "fps"}
-        bar: dict[str, Any] = trainer.progress_bar_metrics  # type: ignore[assignment]
+        bar: dict[str, Any] = trainer.progress_bar_metrics
         for name, form in formats.items():
             if name in metrics:
                 bar[shown.get(name, name.rpartition("/")[2])] = f"{metrics[name]:{form}}"

@@ -95,10 +95,11 @@ class StreamPosition(Callback):
 def rng_states(device: torch.device) -> dict[str, Any]:
     """States of the global generators of Python, NumPy, torch and, on a GPU, of `device`."""
     version, python, gauss = random.getstate()
-    name, numpy, *numpy_rest = np.random.get_state(legacy=True)  # noqa: NPY002
+    numpy = np.random.get_state(legacy=False)  # noqa: NPY002
+    key, place = torch.from_numpy(numpy["state"]["key"].astype(np.int64)), numpy["state"]["pos"]
     states: dict[str, Any] = {
         "python": [version, torch.tensor(python), gauss],
-        "numpy": [name, torch.from_numpy(numpy.astype(np.int64)), *numpy_rest],
+        "numpy": {**numpy, "state": {"key": key, "pos": place}},
         "torch": torch.get_rng_state(),
     }
     if device.type == "cuda":
@@ -110,8 +111,9 @@ def set_rng_states(states: dict[str, Any], device: torch.device) -> None:
     """Undoes whatever has been drawn since `rng_states`."""
     version, python, gauss = states["python"]
     random.setstate((version, tuple(python.tolist()), gauss))
-    name, numpy, *numpy_rest = states["numpy"]
-    np.random.set_state((name, numpy.numpy().astype(np.uint32), *numpy_rest))  # noqa: NPY002
+    key = states["numpy"]["state"]["key"].numpy().astype(np.uint32)
+    place = states["numpy"]["state"]["pos"]
+    np.random.set_state({**states["numpy"], "state": {"key": key, "pos": place}})  # noqa: NPY002
     torch.set_rng_state(states["torch"].cpu())
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"].cpu(), device)

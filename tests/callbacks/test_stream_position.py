@@ -1,0 +1,77 @@
+"""Stop and resume equals uninterrupted, bit for bit."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from callbacks import StreamPosition
+from callbacks.stream_position import rng_states, set_rng_states
+
+
+def weights(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize(
+    ("limits", "stop_at"),
+    [
+        ({"limit_train_batches": 9, "max_epochs": 1}, 4),
+        ({"limit_train_batches": 100, "max_epochs": -1, "max_steps": 9}, 4),
+        ({"limit_train_batches": 1.0, "max_epochs": 1, "max_steps": 9}, 4),
+    ],
+)
+def test_resume_equals_uninterrupted(run, noise_data, limits, stop_at, num_workers):
+    def data():
+        return noise_data(num_workers=num_workers)
+
+    trainer, whole = run.fit([StreamPosition()], save_every=stop_at, data=data(), **limits)
+    checkpoint = f"{trainer.checkpoint_callback.dirpath}/step={stop_at}.ckpt"
+    resumed_trainer, resumed = run.fit(
+        [StreamPosition()], ckpt_path=checkpoint, save_every=stop_at, data=data(), **limits
+    )
+    assert whole.seen == list(range(9))
+    assert resumed.seen == list(range(stop_at, 9))
+    assert resumed.errors == whole.errors[stop_at:]
+    assert resumed_trainer.global_step == trainer.global_step == 9
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+
+
+def test_resume_is_silent_about_the_epoch_it_continues(run, recwarn):
+    trainer, _ = run.fit([StreamPosition()], save_every=2)
+    checkpoint = f"{trainer.checkpoint_callback.dirpath}/step=2.ckpt"
+    recwarn.clear()
+    run.fit([StreamPosition()], ckpt_path=checkpoint, save_every=2)
+    said = [str(warning.message) for warning in recwarn]
+    assert not any("resuming from a checkpoint that ended before" in text for text in said)
+    assert not any("pre-optimization state" in text for text in said)
+
+
+def test_checkpoint_loads_with_weights_only(run):
+    trainer, _ = run.fit([StreamPosition()], save_every=3)
+    checkpoint = torch.load(f"{trainer.checkpoint_callback.dirpath}/last.ckpt", weights_only=True)
+    assert checkpoint["stream_position"][0]["position"] == 6
+
+
+def test_other_number_of_processes_is_refused(run):
+    trainer, _ = run.fit([StreamPosition()], save_every=3)
+    path = f"{trainer.checkpoint_callback.dirpath}/last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["stream_position"] *= 2
+    torch.save(checkpoint, path)
+    with pytest.raises(ValueError, match=r"streams of 2 process.*this run has 1"):
+        run.fit([StreamPosition()], ckpt_path=path, save_every=3)
+
+
+def test_rng_states_repeat_what_follows():
+    def draw():
+        return random.gauss(0, 1), np.random.standard_normal(), torch.randn(1).item()  # noqa: NPY002
+
+    draw()  # leaves a spare Gaussian behind in Python's and NumPy's generators
+    states = rng_states(torch.device("cpu"))
+    first = [draw() for _ in range(3)]
+    set_rng_states(states, torch.device("cpu"))
+    assert [draw() for _ in range(3)] == first
