@@ -102,7 +102,7 @@ class SceneMemory:
         limit = (self.tolerance * self.noise).clamp(min=self.least_distance**2)
         scene, new = self._route(distance.masked_fill(self.counts == 0, torch.inf), limit)
 
-        before = self.scene
+        before = self.scene.clone()
         source = torch.where(new, before, scene)
         mean = _at(self.means, source)  # a copy: what follows writes into the memory
         noise = _at(self.noise, source)
@@ -118,7 +118,10 @@ class SceneMemory:
         _put(self.counts, scene, count)
         _put(self.seen, scene, self.clock.expand_as(scene))
         self._make_room()
-        self.scene, self.left, self.source = scene, before, source
+        # In place, like all of the above: a CUDA graph replays writes, not new names.
+        self.scene.copy_(scene)
+        self.left.copy_(before)
+        self.source.copy_(source)
         return mean
 
     def _route(self, distance: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
@@ -200,7 +203,7 @@ class SceneMemory:
         self.counts = torch.zeros(streams, slots, dtype=torch.int64, device=frame.device)
         self.seen = torch.zeros_like(self.counts)
         self.scene = torch.zeros_like(self.counts[:, 0])
-        self.left = self.source = self.scene
+        self.left, self.source = self.scene.clone(), self.scene.clone()
         self.clock = torch.zeros_like(self.scene[0])
         self.weights = {}
 

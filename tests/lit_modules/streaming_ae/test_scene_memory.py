@@ -163,6 +163,19 @@ def test_swapping_copies_every_frame_gives_what_copying_on_change_gives(monkeypa
         assert torch.equal(a, b)
 
 
+def test_nothing_is_read_back_to_the_host():
+    """Tensors on the meta device have shapes and no values: a value read raises."""
+    net, _, memory = _learner()
+    net = net.to("meta")
+    optimizer = torch.optim.SGD(net.parameters())
+    frame = torch.empty(1, 3, SIZE, SIZE, device="meta")
+    for _ in range(2):
+        assert memory.observe(frame).device.type == "meta"
+        memory.swap_weights(net, optimizer)
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        bool(memory.scene == memory.left)
+
+
 def test_memory_removes_forgetting():
     """Online error of the first frames back over the level before, with and without memory."""
 
