@@ -166,13 +166,13 @@ class RunSummary(Callback):
         }
         if first_sum is not None:
             datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
-            games = dict.fromkeys(getattr(datamodule, "game_names", ()))
-            summary |= {
-                "game": ", ".join(games) or None,
+            origin = {
+                "game": ", ".join(dict.fromkeys(getattr(datamodule, "game_names", ()))) or None,
                 "seed": getattr(datamodule, "seed", None),
                 "code_floats": getattr(trainer.lightning_module, "code_floats", None),
-                "online_mse_first500": float(first_sum) / self._first_count,
             }
+            summary |= {key: value for key, value in origin.items() if value is not None}
+            summary["online_mse_first500"] = float(first_sum) / self._first_count
             summary |= {key: metrics[name] for key, name in ONLINE.items() if name in metrics}
         return summary
 
@@ -233,14 +233,16 @@ def _places(trainer: L.Trainer, folder: Path | None) -> dict[str, Path]:
 
 def _table(summary: dict[str, Any], places: dict[str, Path]) -> Table:
     table = Table(title=f"Run of {summary['steps']:,} steps", show_header=False)
-    if "online_mse_last100" in summary:
-        table.title = f"{summary['game'] or 'Stream'}: {summary['frames']:,} frames learned online"
+    if "online_mse_first500" in summary:
+        source = summary.get("game", "Stream")
+        table.title = f"{source}: {summary['frames']:,} frames learned online"
         labels = ("online MSE, last 100", "  copy of previous frame", "  running mean")
         for label, key in zip(labels, ONLINE, strict=True):
             if key in summary:
                 table.add_row(label, _with_psnr(summary[key]))
         table.add_row("online MSE, first 500", _with_psnr(summary["online_mse_first500"]))
-        table.add_row("code values per frame", f"{summary['code_floats']:,}")
+        if "code_floats" in summary:
+            table.add_row("code values per frame", f"{summary['code_floats']:,}")
     else:
         for name, value in summary["metrics"].items():
             table.add_row(name, f"{value:.4g}")
