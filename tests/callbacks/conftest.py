@@ -1,9 +1,8 @@
-"""A stream of noise and a network that learns it: the smallest run the callbacks can watch."""
+"""Runs of a tiny network on a stream of noise, each in the test's own folder."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,87 +12,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
-
-HEIGHT, WIDTH = 16, 24
-
-
-class NoiseStream(IterableDataset):
-    """Frame n of the stream is a function of n alone; `position` counts the frames given out."""
-
-    def __init__(self, start: int, streams: int) -> None:
-        self.start, self.streams = start, streams
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        n = self.start
-        while True:
-            generator = torch.Generator().manual_seed(n)
-            shape = (self.streams, 3, HEIGHT, WIDTH)
-            frame = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-            n += 1
-            yield {"frame": frame, "frame_index": torch.full((self.streams,), n - 1), "position": n}
-
-
-class NoiseData(L.LightningDataModule):
-    game_names = ("Noise",)
-    seed = 7
-
-    def __init__(self, streams: int = 1, num_workers: int = 0) -> None:
-        super().__init__()
-        self.streams, self.num_workers, self.start = streams, num_workers, 0
-
-    def resume_from(self, position: int) -> None:
-        self.start = position
-
-    def train_dataloader(self) -> DataLoader:
-        stream = NoiseStream(self.start, self.streams)
-        return DataLoader(stream, batch_size=None, num_workers=self.num_workers)
-
-
-class NoiseLearner(L.LightningModule):
-    """Manual optimisation, random numbers of all three libraries in each step."""
-
-    code_floats = 5
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-        self.net = nn.Conv2d(3, 3, 3, padding=1)
-        self.seen: list[int] = []
-        self.errors: list[float] = []
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.01, momentum=0.9)
-
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        frame = batch["frame"].float() / 255
-        noise = torch.rand(()) + random.random() + np.random.rand()  # noqa: NPY002
-        reconstruction = self.net(frame)
-        mse = (reconstruction - frame).square().mean()
-        optimizer = self.optimizers()
-        optimizer.zero_grad()
-        self.manual_backward(mse * (1 + 0.1 * noise))
-        optimizer.step()
-        mse = mse.detach()
-        metrics = {"train/loss": mse, "online/mse": mse, "online/psnr": -10 * mse.log10()}
-        metrics["online/previous_frame_mse"] = 2 * mse
-        metrics["online/running_mean_mse"] = 3 * mse
-        self.remember(batch, mse)
-        return {
-            "loss": mse,
-            "metrics": metrics,
-            "frame": frame,
-            "reconstruction": reconstruction.detach().clamp(0, 1),
-            "change_mask": frame[:, :1] > 0.5,
-        }
-
-    def remember(self, batch: dict[str, Any], mse: Tensor) -> None:
-        self.seen.append(int(batch["frame_index"][0]))
-        self.errors.append(float(mse))
-
-    def feature_maps(self, frame: Tensor) -> dict[str, Tensor]:
-        return {"encoder/small": self.net(frame), "decoder/small": frame[:, :2]}
+from noise import NoiseData, NoiseLearner
 
 
 class Run:

@@ -1,6 +1,11 @@
 """Stop and resume equals uninterrupted, bit for bit."""
 
+import json
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,3 +80,31 @@ def test_rng_states_repeat_what_follows():
     first = [draw() for _ in range(3)]
     set_rng_states(states, torch.device("cpu"))
     assert [draw() for _ in range(3)] == first
+
+
+@pytest.mark.slow
+def test_two_ranks_resume_each_its_own_stream(tmp_path, root):
+    def fit(name, *checkpoint):
+        folder = tmp_path / name
+        folder.mkdir()
+        script = Path(__file__).with_name("fit_two_ranks.py")
+        command = [sys.executable, str(script), str(folder), "3", *map(str, checkpoint)]
+        path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
+        environment = os.environ | {"PYTHONPATH": path}
+        subprocess.run(command, check=True, timeout=300, capture_output=True, env=environment)
+        ranks = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
+        return ranks, json.loads(next(folder.rglob("summary.json")).read_text())
+
+    whole, whole_summary = fit("whole")
+    checkpoint = next((tmp_path / "whole").rglob("step=3.ckpt"))
+    resumed, resumed_summary = fit("resumed", checkpoint)
+    assert [rank["seen"][0] for rank in whole] == [0, 1000]
+    for before, after in zip(whole, resumed, strict=True):
+        assert after["seen"] == before["seen"][3:]
+        assert after["errors"] == before["errors"][3:]
+        assert after["weights"] == before["weights"] == whole[0]["weights"]
+    mean = np.mean([rank["errors"] for rank in whole])
+    for summary in (whole_summary, resumed_summary):
+        assert (summary["steps"], summary["frames"]) == (8, 16)
+        assert summary["online_mse_last100"] == pytest.approx(mean, rel=1e-5)
+        assert summary["online_mse_first500"] == pytest.approx(mean, rel=1e-5)
