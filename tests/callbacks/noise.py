@@ -31,6 +31,18 @@ class NoiseStream(IterableDataset):
             yield {"frame": frame, "frame_index": torch.full((self.streams,), n - 1), "position": n}
 
 
+class Endless:
+    """A loader that goes on where it was when the next epoch asks for its iterator."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.loader, self.iterator = loader, None
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if self.iterator is None:
+            self.iterator = iter(self.loader)
+        return self.iterator
+
+
 class NoiseData(L.LightningDataModule):
     game_names = ("Noise",)
     seed = 7
@@ -43,10 +55,10 @@ class NoiseData(L.LightningDataModule):
     def resume_from(self, position: int) -> None:
         self.position = position
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> Endless:
         first = 1000 * self.trainer.global_rank
         stream = NoiseStream(first if self.position is None else self.position, self.streams)
-        return DataLoader(stream, batch_size=None, num_workers=self.num_workers)
+        return Endless(DataLoader(stream, batch_size=None, num_workers=self.num_workers))
 
 
 class NoiseLearner(L.LightningModule):

@@ -26,6 +26,9 @@ def weights(module):
         ({"limit_train_batches": 9, "max_epochs": 1}, 4),
         ({"limit_train_batches": 100, "max_epochs": -1, "max_steps": 9}, 4),
         ({"limit_train_batches": 1.0, "max_epochs": 1, "max_steps": 9}, 4),
+        ({"limit_train_batches": 3, "max_epochs": 3}, 3),
+        ({"limit_train_batches": 3, "max_epochs": 3}, 4),
+        ({"limit_train_batches": 3, "max_epochs": -1, "max_steps": 9}, 6),
     ],
 )
 def test_resume_equals_uninterrupted(run, noise_data, limits, stop_at, num_workers):
