@@ -25,12 +25,12 @@ class SceneMemory:
     slots: no labels, no stored frames, nobody says where a scene ends, and one frame is enough.
 
     What "resembles" means follows the stream: a scene accepts frames up to `tolerance` times its
-    usual distance (a running mean of clipped distances, so that one outlier hardly widens it; each
+    usual distance. That is a running mean of clipped distances, so one outlier hardly widens it; a
     scene that opens starts wider than the one before, so a stream that never rests soon fits in
-    one). A flash or a death
-    screen becomes a short-lived scene of its own and leaves the means of the others alone; a scene
-    of fewer than `settle` frames is the first to be replaced, and one slot is always kept free of
-    settled scenes (the least recently seen one gives way), so flashes never push a game out.
+    one. A flash or a death screen becomes a short-lived scene of its own and leaves the means of
+    the others alone. Scenes of fewer than `settle` frames in all are replaced first, and of settled
+    ones the least recently seen gives way when no slot is left for newcomers: a flash costs a game
+    its slot only after it has come back often enough to settle.
 
     `swap_weights` recalls weights and optimizer state together with the mean, like a mixture of
     experts routed by the picture; a new scene starts from the weights of the one before.
@@ -45,7 +45,7 @@ class SceneMemory:
         tolerance: largest squared distance of a scene's own frames, in multiples of its mean one.
         least_distance: root mean square difference of thumbnails (pixels in [0, 1]) below which
             frames always count as one scene.
-        settle: frames after which a scene counts as settled.
+        settle: frames, over all its visits, after which a scene counts as settled.
 
     Raises:
         ValueError: there are fewer than two slots.
@@ -67,7 +67,7 @@ class SceneMemory:
         horizon: int = 200,
         tolerance: float = 10.0,
         least_distance: float = 0.05,
-        settle: int = 8,
+        settle: int = 32,
     ) -> None:
         if slots < 2:
             raise ValueError(f"scene memory of {slots} slots holds no second scene; set at least 2")

@@ -64,7 +64,7 @@ def test_first_frame_of_a_new_scene_is_coded_against_the_scene_before():
 
 
 def test_flashes_neither_touch_a_scene_nor_push_out_settled_ones():
-    memory = SceneMemory(slots=3)
+    memory = SceneMemory(slots=3, settle=8)
     home, away = _scene(0, 40), _scene(1, 40)
     away_slot = _observe(memory, away)[-1]
     slot = _observe(memory, home[:20])[-1]
@@ -77,7 +77,7 @@ def test_flashes_neither_touch_a_scene_nor_push_out_settled_ones():
 
 
 def test_longest_unseen_scene_gives_way():
-    memory = SceneMemory(slots=3)  # two settled scenes and a free slot
+    memory = SceneMemory(slots=3, settle=8)  # two settled scenes and a free slot
     for seed in (0, 1, 2):
         _observe(memory, _scene(seed, 20))
     slots = [_observe(memory, _scene(seed, 1))[0] for seed in (2, 1)]
