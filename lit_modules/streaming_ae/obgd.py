@@ -237,5 +237,5 @@ def _flat_like(params: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
     unit = max(1, ALIGNMENT // params[0].element_size())
     lengths = [math.ceil(p.numel() / unit) * unit for p in params]
     buffer = params[0].new_zeros(sum(lengths))
-    parts = buffer.split(lengths)
+    parts = torch.split(buffer, lengths)
     return buffer, [part[: p.numel()].view(p.shape) for part, p in zip(parts, params, strict=True)]
