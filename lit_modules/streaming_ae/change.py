@@ -36,7 +36,7 @@ class ChangeDetector:
         sensitivity: noise levels that a change must exceed. The median of the largest of three
             normal differences is 1.27 standard deviations, so 4 are 5 of these.
         rise: share of the way that the noise level rises towards a higher median, in (0, 1].
-        neighbours: changed pixels among the 8 around a changed one that make it more than a speckle.
+        neighbours: changed pixels among the 8 around one that make it more than a speckle.
     """
 
     def __init__(

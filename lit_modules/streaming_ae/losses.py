@@ -52,7 +52,7 @@ def ssim_map(x: Tensor, y: Tensor) -> Tensor:
         raise ValueError(
             f"SSIM needs pictures of {TAPS}x{TAPS} pixels, got {tuple(x.shape[-2:])}; set data.size"
         )
-    out: Tensor = _SSIM.apply(x, y)
+    out: Tensor = _SSIM.apply(x, y)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -179,7 +179,7 @@ class StreamingLoss(nn.Module):
 
     def _combine(self, errors: list[Tensor]) -> Tensor:
         weights = [weight for weight in (self.mse, self.l1, self.ssim) if weight]
-        return torch.stack([w * e for w, e in zip(weights, errors, strict=True)]).sum()
+        return functools.reduce(torch.add, map(torch.mul, errors, weights))
 
 
 def _weighted(error: Tensor, importance: Tensor) -> Tensor:

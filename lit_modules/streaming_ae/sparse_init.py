@@ -68,11 +68,10 @@ def sparse_init_module_(
     for layer in module.modules():
         if not isinstance(layer, nn.Linear | _ConvNd):
             continue
-        transposed = isinstance(layer, _ConvTransposeNd)
-        if transposed and layer.groups > 1:
-            raise ValueError(f"transposed convolution of {layer.groups} groups; use groups=1")
+        if isinstance(layer, _ConvTransposeNd) and layer.groups > 1:
+            raise ValueError(f"transposed convolution has {layer.groups} groups; use groups=1")
         if layer.weight.any():
-            sparse_init_(layer.weight, sparsity, generator, transposed)
+            sparse_init_(layer.weight, sparsity, generator, isinstance(layer, _ConvTransposeNd))
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
     return module
