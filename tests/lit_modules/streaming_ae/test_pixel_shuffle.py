@@ -56,6 +56,26 @@ def test_frames_of_a_batch_do_not_mix():
     torch.testing.assert_close(net(_frames())[0][:1], net(_frames()[:1])[0])
 
 
+def test_an_untrained_network_with_a_background_reconstructs_it():
+    net = _net(background=True)
+    background = _frames().flip(0)
+    assert torch.equal(net(_frames(), background)[0], background)
+    (net(_frames(), background)[0] - _frames()).square().mean().backward()
+    gradient = net.decoder_linear.bias.grad.view(4, 64)
+    assert all(channel.abs().sum() > 0 for channel in gradient)
+
+
+def test_full_cover_hides_the_background():
+    net = _trained(_net(background=True))
+    with torch.no_grad():
+        for layer in (net.decoder[-1], net.decoder_linear):
+            layer.weight.view(4, 64, -1)[3] = 0
+            layer.bias.view(4, 64)[3] = 0.5  # the two paths add up to a cover of 1
+    codes = net.encode(_frames(), _frames().flip(0))
+    hidden = net.decode(codes, torch.zeros(2, 3, 32, 48))
+    torch.testing.assert_close(net.decode(codes, _frames()), hidden)
+
+
 def test_a_pixel_returns_to_its_place():
     """A change in one corner changes the reconstruction there, and nothing far from it."""
     net = _trained(_net(size=(128, 128)))
@@ -76,8 +96,8 @@ def test_optional_blocks_start_as_the_identity():
 
 
 def test_every_parameter_learns():
-    net = _trained(_net(residual_blocks=1, transformer_blocks=1))
-    net(_frames())[0].square().mean().backward()
+    net = _trained(_net(residual_blocks=1, transformer_blocks=1, background=True))
+    net(_frames(), _frames().flip(0))[0].square().mean().backward()
     still = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
     assert still == []
 
