@@ -8,9 +8,9 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.cli import ArgsType, LightningCLI
 
-import callbacks
-import datamodules  # noqa: F401  (short class names in YAML)
-from callbacks.clear_errors import one_line_errors
+import callbacks  # noqa: F401  (short class names in YAML)
+import datamodules  # noqa: F401
+from callbacks.clear_errors import OneLineParser, one_line_errors
 from configs import BASE
 from lit_modules.base import LitVideoModel
 from lit_modules.checkpoints import read_checkpoint
@@ -29,6 +29,7 @@ class LitArcadeCLI(LightningCLI):
             auto_configure_optimizers=False,
             save_config_kwargs={"overwrite": True},
             parser_kwargs={verb: {"default_config_files": [str(BASE)]} for verb in verbs},
+            parser_class=OneLineParser,
             args=args,
             **kwargs,
         )

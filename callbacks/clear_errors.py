@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.cli import LightningArgumentParser
 
 _REMEDIES = {
-    "No supported gpu backend found!": "set --trainer.accelerator cpu (or --device cpu)",
+    "No supported gpu backend found!": "set --trainer.accelerator cpu",
     "out of memory": "lower the batch size, the number of streams or the frame size",
 }
 
@@ -31,3 +33,12 @@ def one_line_errors(program: str) -> Iterator[None]:
         remedies = [remedy for sign, remedy in _REMEDIES.items() if sign in text]
         sys.stderr.write(f"{program}: error: {'; '.join([text, *remedies])}\n")
         raise SystemExit(1) from None
+
+
+class OneLineParser(LightningArgumentParser):
+    """A parser that answers a mistake with the mistake, not with the whole usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Prints the innermost reason in one line; exit status 2."""
+        sys.stderr.write(f"{self.prog.split()[0]}: error: {' '.join(message.split())}\n")
+        raise SystemExit(2)

@@ -1,0 +1,153 @@
+"""From a checkpoint to files: `python generate.py VERB --ckpt_path CKPT --out DIR`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import lightning as L
+import torch
+from jsonargparse import auto_cli
+from rich.progress import track
+from torch import Tensor
+from torchmetrics import MeanSquaredError, MetricCollection
+from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
+
+from callbacks.clear_errors import OneLineParser, one_line_errors
+from datamodules import AleStreamDataModule, AviStreamDataModule, IterableDataModule
+from datamodules.video_io import to_uint8, write_video
+from lit_modules import LitStreamingAutoencoder
+from lit_modules.checkpoints import export as export_checkpoint
+from lit_modules.checkpoints import load_module
+
+Module = TypeVar("Module", bound=L.LightningModule)
+
+
+def reconstruct(
+    ckpt_path: str,
+    out: str,
+    game: str | None = None,
+    input: str | None = None,
+    frames: int = 300,
+    format: Literal["gif", "mp4"] = "gif",
+    fps: float = 15.0,
+    seed: int = 1,
+    device: str = "cpu",
+    overwrite: bool = False,
+) -> None:
+    """Plays a game or reads a video and writes source, reconstruction and error side by side.
+
+    Nothing is learned on the way; where the model codes against a running mean, the mean follows
+    the stream, beginning black. Writes `reconstruction.gif` (or `.mp4`) and `metrics.json`.
+
+    Args:
+        ckpt_path: checkpoint of a streaming autoencoder.
+        out: folder for the files; made if missing.
+        game: game to play at random, such as `Breakout`; the default where `input` is absent.
+        input: video file or folder of videos to read in order instead.
+        frames: frames to write, at least 1.
+        format: file format of the picture.
+        fps: frames a second of the written file.
+        seed: seed of the game's play.
+        device: `cpu`, `cuda` or `cuda:N`.
+        overwrite: write over files of an earlier call.
+    """
+    if game is not None and input is not None:
+        raise ValueError(f"game {game} and input {input} exclude each other; give one of them")
+    picture, report = new_files(out, overwrite, f"reconstruction.{format}", "metrics.json")
+    module = load(ckpt_path, LitStreamingAutoencoder, device)
+    size = module.net.size
+    data: IterableDataModule = (
+        AviStreamDataModule(data_dir=input, size=size)
+        if input
+        else AleStreamDataModule(games=game or "Breakout", size=size, seed=seed)
+    )
+    scores = MetricCollection(
+        {
+            "mse": MeanSquaredError(),
+            "psnr": PeakSignalNoiseRatio(data_range=1.0),
+            "ssim": StructuralSimilarityIndexMeasure(data_range=1.0),
+        }
+    ).to(module.device)
+
+    def panels() -> Iterator[Any]:
+        for batch in track(islice(batches(data, module), frames), "frames", total=frames):
+            frame, reconstruction = module.reconstruct(batch)
+            scores.update(reconstruction, frame)
+            yield to_uint8(beside_error(frame, reconstruction))[0].permute(1, 2, 0).numpy()
+
+    write_video(picture, panels(), fps)
+    metrics = {name: float(value) for name, value in scores.compute().items()}
+    report.write_text(json.dumps({"frames": frames, **metrics}, indent=2) + "\n")
+    print(f"PSNR {metrics['psnr']:.2f} dB, SSIM {metrics['ssim']:.4f}, MSE {metrics['mse']:.3g}")
+    print(f"written to {picture} and {report}")
+
+
+def export(ckpt_path: str, out: str, overwrite: bool = False) -> None:
+    """Writes a checkpoint's weights (safetensors), configuration and model card.
+
+    The weights come back by `train.py fit … --model.init_from DIR/model.safetensors`.
+
+    Args:
+        ckpt_path: any checkpoint of this package.
+        out: folder for `model.safetensors`, `config.yaml` and `README.md`; made if missing.
+        overwrite: write over files of an earlier call.
+    """
+    new_files(out, overwrite, "model.safetensors", "config.yaml", "README.md")
+    export_checkpoint(ckpt_path, Path(out))
+    print(f"written to {out}")
+
+
+def new_files(out: str, overwrite: bool, *names: str) -> list[Path]:
+    """Paths in the folder `out`, which is made; refuses to write over what is there."""
+    paths = [Path(out) / name for name in names]
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists; give another --out or --overwrite true")
+    Path(out).mkdir(parents=True, exist_ok=True)
+    return paths
+
+
+def load(ckpt_path: str, kind: type[Module], device: str) -> Module:
+    """The module in a checkpoint, if it is of the kind that the verb works with."""
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device} is asked for and there is no GPU; set --device cpu")
+    module = load_module(ckpt_path, device)
+    if not isinstance(module, kind):
+        raise ValueError(
+            f"{ckpt_path} holds a {type(module).__name__}, not a {kind.__name__}; "
+            "give a checkpoint of that kind"
+        )
+    return module
+
+
+@torch.inference_mode()
+def batches(data: L.LightningDataModule, module: L.LightningModule) -> Iterator[Any]:
+    """The batches of `predict` without a trainer, on the module's device."""
+    data.setup("predict")
+    for batch in data.predict_dataloader():
+        yield data.on_after_batch_transfer(module.transfer_batch_to_device(batch, module.device, 0), 0)
+
+
+def beside_error(frame: Tensor, reconstruction: Tensor) -> Tensor:
+    """Frames and reconstructions `(b, 3, h, w)` -> with the absolute error `(b, 3, h, 3w)`."""
+    return torch.cat([frame, reconstruction, (frame - reconstruction).abs()], dim=-1)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs the command line; a mistake in it ends in one line and a non-zero exit status."""
+    with one_line_errors("generate.py"):
+        auto_cli(
+            [reconstruct, export],
+            args,
+            as_positional=False,
+            parser_class=OneLineParser,
+            description=__doc__,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""Trains like `train.py` and keeps each rank's weights and last frame: FOLDER, then its arguments."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from train import LitArcadeCLI
+
+folder = Path(sys.argv[1])
+cli = LitArcadeCLI(sys.argv[2:])
+torch.save(
+    {"weights": cli.model.state_dict(), "frame": cli.model.streams.previous},
+    folder / f"rank{cli.trainer.global_rank}.pt",
+)

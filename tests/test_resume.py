@@ -1,0 +1,106 @@
+"""A run that was killed goes on as if nothing had happened, bit for bit."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+FIVE_GAMES = '["Breakout","Assault","SpaceInvaders","Pacman","Asteroids"]'
+STEPS = 400
+
+
+def command(folder: Path, workers: int, *more: str) -> list[str]:
+    """A small run that plays five games at once and saves often."""
+    return [
+        *(sys.executable, "train.py", "fit"),
+        *("-c", "configs/streaming_ae/atari.yaml", "-c", "tests/conf/atari.yaml"),
+        *("--data.games", FIVE_GAMES, "--data.streams", "5", "--data.num_workers", str(workers)),
+        *("--trainer.max_steps", str(STEPS), "--trainer.limit_train_batches", "150"),
+        *("-c", "tests/conf/save_often.yaml"),
+        *("--trainer.logger.save_dir", str(folder), *more),
+    ]
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(arguments: list[str]) -> None:
+    done = start(arguments)
+    output, _ = done.communicate(timeout=300)
+    assert done.returncode == 0, output[-3000:]
+
+
+def final_state(folder: Path) -> dict[str, Any]:
+    """Weights, optimizer, stream statistics, positions and last losses of a finished run."""
+    versions = sorted((folder / "streaming_ae").iterdir())
+    checkpoint = torch.load(versions[-1] / "checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == STEPS
+    kept = ("state_dict", "optimizer_states", "streams")
+    own = {name: state for name, state in checkpoint["callbacks"].items() if "Summary" in name}
+    return {name: checkpoint[name] for name in kept} | own
+
+
+def assert_identical(one: Any, other: Any, path: str = "") -> None:
+    assert type(one) is type(other), path
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), path
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), path
+        for key in one:
+            assert_identical(one[key], other[key], f"{path}/{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), path
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            assert_identical(*pair, f"{path}/{index}")
+    elif "seconds" not in path:
+        assert one == other, path
+
+
+def wait_for_checkpoint(folder: Path, process: subprocess.Popen[str]) -> Path:
+    path = folder / "streaming_ae/version_0/checkpoints/last.ckpt"
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[0][-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return path
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_run_resumes_bit_identical_for_all_five_games(workers: int, tmp_path: Path) -> None:
+    finish(command(tmp_path / "whole", workers))
+    killed = start(command(tmp_path / "killed", workers))
+    path = wait_for_checkpoint(tmp_path / "killed", killed)
+    time.sleep(random.uniform(0.0, 2.0))  # noqa: S311  (any moment will do)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    finish(command(tmp_path / "killed", workers, "--ckpt_path", str(path)))
+    assert_identical(final_state(tmp_path / "whole"), final_state(tmp_path / "killed"))
+
+
+def test_interrupted_run_ends_cleanly_with_gif_and_summary_and_resumes(tmp_path: Path) -> None:
+    finish(command(tmp_path / "whole", 0))
+    stopped = start(command(tmp_path / "stopped", 0))
+    path = wait_for_checkpoint(tmp_path / "stopped", stopped)
+    stopped.send_signal(signal.SIGINT)
+    output, _ = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130, output[-3000:]
+    assert "Traceback" not in output
+    run = path.parent.parent
+    assert (run / "summary.json").is_file()
+    assert list((run / "samples").glob("*.gif"))
+    assert torch.load(path, weights_only=True)["global_step"] < STEPS
+    finish(command(tmp_path / "stopped", 0, "--ckpt_path", str(path)))
+    assert_identical(final_state(tmp_path / "whole"), final_state(tmp_path / "stopped"))
