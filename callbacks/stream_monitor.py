@@ -44,7 +44,7 @@ class StreamMonitor(Callback):
         scalars_every: int = 1,
         flush_every: int = 50,
         flush_seconds: float = 1.0,
-        ssim_every: int = 50,
+        ssim_every: int = 100,
         pictures_every: int = 500,
         histograms_every: int = 500,
     ) -> None:
@@ -115,7 +115,7 @@ class StreamMonitor(Callback):
         metrics = outputs["metrics"]
         if _due(step, self.ssim_every):
             with torch.no_grad():
-                similarity = ssim(outputs["reconstruction"], outputs["frame"]).mean()
+                similarity = ssim(outputs["reconstruction"], outputs["frame"])
             metrics = {**metrics, "online/ssim": similarity}
         # Stacking copies, so a module may reuse the tensors it returned (CUDA graphs do).
         values = torch.stack([value.float() for value in metrics.values()])

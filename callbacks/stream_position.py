@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 
 
 class StreamPosition(Callback):
@@ -22,7 +23,9 @@ class StreamPosition(Callback):
     before the module's own hook. Positions and RNG states of all ranks go into the file as tensors,
     ints, lists and strings, so that it loads with `weights_only=True`.
 
-    A batch without `position` is fine: then only the RNG states are stored.
+    A batch without `position` is fine: then only the RNG states are stored. Where the number of
+    processes has changed the datamodule gets the positions of all ranks and takes those of its
+    streams (two ranks of b streams go on as one rank of 2b); RNG states cannot be shared out so.
     """
 
     KEY = "stream_position"
@@ -65,25 +68,23 @@ class StreamPosition(Callback):
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Hands this rank's position to the datamodule, before its loader is built.
-
-        Raises:
-            ValueError: if the checkpoint comes from another number of processes.
-        """
+        """Hands the position to the datamodule, before its loader is built."""
         ranks = checkpoint.get(self.KEY)
         if ranks is None or trainer.state.fn != TrainerFn.FITTING:
             return
-        if len(ranks) != trainer.world_size:
-            raise ValueError(
+        if len(ranks) == trainer.world_size:
+            own = ranks[trainer.global_rank]
+            self._position, self._rng = own["position"], own["rng"]
+            position = self._position
+        else:
+            rank_zero_warn(
                 f"the checkpoint holds the streams of {len(ranks)} process(es), this run has "
-                f"{trainer.world_size}; resume it with as many (--trainer.devices), or start a "
-                "new run from its weights (--model.init_from)"
+                f"{trainer.world_size}: the streams go on, random numbers begin anew"
             )
-        own = ranks[trainer.global_rank]
-        self._position, self._rng = own["position"], own["rng"]
+            position = [rank["position"] for rank in ranks]
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
-        if self._position is not None and hasattr(datamodule, "resume_from"):
-            datamodule.resume_from(self._position)
+        if position is not None and hasattr(datamodule, "resume_from"):
+            datamodule.resume_from(position)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Restores the RNG states after the loader's iterator has drawn its seed from them."""

@@ -64,14 +64,22 @@ def test_checkpoint_loads_with_weights_only(run):
     assert checkpoint["stream_position"][0]["position"] == 6
 
 
-def test_other_number_of_processes_is_refused(run):
+def test_other_number_of_processes_gets_all_positions(run, noise_data):
+    class Whole(noise_data):
+        def resume_from(self, position):
+            self.given = position
+            super().resume_from(position[0])
+
     trainer, _ = run.fit([StreamPosition()], save_every=3)
-    path = f"{trainer.checkpoint_callback.dirpath}/last.ckpt"
+    path = f"{trainer.checkpoint_callback.dirpath}/step=3.ckpt"
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["stream_position"] *= 2
     torch.save(checkpoint, path)
-    with pytest.raises(ValueError, match=r"streams of 2 process.*this run has 1"):
-        run.fit([StreamPosition()], ckpt_path=path, save_every=3)
+    data = Whole()
+    with pytest.warns(UserWarning, match=r"streams of 2 process.*this run has 1"):
+        _, module = run.fit([StreamPosition()], ckpt_path=path, save_every=3, data=data)
+    assert data.given == [3, 3]
+    assert module.seen == [3, 4, 5]
 
 
 def test_rng_states_repeat_what_follows():
