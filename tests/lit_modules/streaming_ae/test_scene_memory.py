@@ -176,24 +176,11 @@ def test_nothing_is_read_back_to_the_host():
         bool(memory.scene == memory.left)
 
 
-def test_memory_removes_forgetting():
-    """Online error of the first frames back over the level before, with and without memory."""
-
-    def moving(seed: int, frames: list[int]) -> list[Tensor]:
-        picture = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
-        still = [picture.clone() for _ in frames]
-        for frame, x in zip(still, frames, strict=True):
-            frame[..., 8:12, x % 28 : x % 28 + 4] = 1.0  # a ball that crosses the picture
-        return still
-
-    def ratio(memory: SceneMemory) -> float:
-        net, optimizer, _ = _learner()
-        stream = [*moving(0, [*range(80)]), *moving(1, [*range(80)]), *moving(0, [*range(5)])]
-        errors = torch.tensor(_learn(net, optimizer, memory, stream))
-        return float(errors[-5:].mean() / errors[60:80].mean())
-
-    assert ratio(SceneMemory()) < 2
-    assert ratio(SceneMemory(least_distance=10.0)) > 8  # everything is one scene
+def test_returning_stream_learns_on_as_if_it_had_never_left():
+    home, away = _scene(0, 30), _scene(1, 20)
+    whole = _learn(*_learner(), home)
+    interrupted = _learn(*_learner(), [*home[:20], *away, *home[20:]])
+    assert interrupted[:20] + interrupted[40:] == whole
 
 
 @pytest.mark.parametrize("weights", [False, True])
