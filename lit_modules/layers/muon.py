@@ -10,6 +10,7 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 # Slope at zero as steep as possible for a quintic that stays near one on (0, 1]: Jordan 2024.
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+NORM_DECAY = 0.99  # of the mean squared gradient norm that `relative_step` refers to
 
 
 class Muon(Optimizer):
@@ -22,6 +23,12 @@ class Muon(Optimizer):
     layers in neural networks", https://kellerjordan.github.io/posts/muon/. `torch.optim.Muon`
     computes the same, but takes 2-D parameters only, one at a time.
 
+    Such steps have one length however small the gradient, so a stream's error stops falling where
+    they overshoot. `relative_step` shortens them as gradients shrink or contradict each other, and
+    lengthens them again when the scene changes, where a schedule could not: a weight's step is `lr`
+    times `min(1, relative_step * |average gradient| / rms |gradient|)`, Frobenius norms, the root
+    mean square over about 100 steps.
+
     Parameters of fewer dimensions (biases, scales) take Adam: Kingma and Ba 2015, Algorithm 1.
 
     Matrices with equal short sides share batched products, nothing reads a value back to the host,
@@ -32,6 +39,7 @@ class Muon(Optimizer):
         lr: step size for weights, about the change of a weight's singular values a step, >= 0.
         momentum: decay of the average of gradients of weights, in [0, 1).
         nesterov: whether the newest gradient counts once more.
+        relative_step: how early steps shorten, > 0, see above; None never shortens them.
         newton_schulz_steps: iterations of the orthogonalisation, >= 1.
         adam_lr: step size for vectors, >= 0.
         adam_betas: decay of Adam's averages of gradient and squared gradient, in [0, 1).
@@ -47,6 +55,7 @@ class Muon(Optimizer):
         lr: float | Tensor = 0.02,
         momentum: float = 0.9,
         nesterov: bool = True,
+        relative_step: float | None = 2.0,
         newton_schulz_steps: int = 5,
         adam_lr: float | Tensor = 1e-3,
         adam_betas: tuple[float, float] = (0.9, 0.999),
@@ -55,6 +64,8 @@ class Muon(Optimizer):
         for name, rate in (("lr", lr), ("adam_lr", adam_lr)):
             if rate < 0:
                 raise ValueError(f"{name} {rate} must not be negative")
+        if relative_step is not None and relative_step <= 0:
+            raise ValueError(f"relative_step {relative_step} must be positive, or None")
         for name, decay in (("momentum", momentum), *(("adam_betas", b) for b in adam_betas)):
             if not 0 <= decay < 1:
                 raise ValueError(f"{name} {decay} must lie in [0, 1)")
@@ -62,6 +73,7 @@ class Muon(Optimizer):
             "lr": lr,
             "momentum": momentum,
             "nesterov": nesterov,
+            "relative_step": relative_step,
             "newton_schulz_steps": newton_schulz_steps,
             "adam_lr": adam_lr,
             "adam_betas": adam_betas,
@@ -100,12 +112,37 @@ class Muon(Optimizer):
         gradients = [_gradient(p) for p in weights]
         averages = self._state(weights, "momentum")
         torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
+        directions = averages
         if group["nesterov"]:
-            averages = list(torch._foreach_lerp(gradients, averages, group["momentum"]))
-        updates = orthogonalize([a.flatten(1) for a in averages], group["newton_schulz_steps"])
-        for p, update in zip(weights, updates, strict=True):
+            directions = list(torch._foreach_lerp(gradients, averages, group["momentum"]))
+        updates = orthogonalize([d.flatten(1) for d in directions], group["newton_schulz_steps"])
+        lengths = self._lengths(weights, gradients, averages, group)
+        for p, update, length in zip(weights, updates, lengths, strict=True):
             rows, columns = update.shape
-            p.sub_(update.view_as(p) * (group["lr"] * max(1.0, rows / columns) ** 0.5))
+            p.sub_(update.view_as(p) * (length * max(1.0, rows / columns) ** 0.5))
+
+    def _lengths(
+        self,
+        weights: list[Tensor],
+        gradients: list[Tensor],
+        averages: list[Tensor],
+        group: dict[str, Any],
+    ) -> list[Tensor]:
+        """Return the length of each weight's step, before the factor for its shape."""
+        if group["relative_step"] is None:
+            return [group["lr"]] * len(weights)
+        steps = self._state(weights, "step", scalar=True)
+        squares = self._state(weights, "norm_sq", scalar=True)
+        torch._foreach_add_(steps, 1)
+        torch._foreach_lerp_(
+            squares, torch._foreach_pow(torch._foreach_norm(gradients), 2), 1 - NORM_DECAY
+        )
+        lengths = []
+        for norm, square, step in zip(torch._foreach_norm(averages), squares, steps, strict=True):
+            average = norm / (1 - group["momentum"] ** step)
+            rms = (square / (1 - NORM_DECAY**step)).sqrt().clamp_min(1e-20)
+            lengths.append(group["lr"] * (group["relative_step"] * average / rms).clamp_max(1.0))
+        return lengths
 
     def _update_vectors(self, vectors: list[Tensor], group: dict[str, Any]) -> None:
         if not vectors:

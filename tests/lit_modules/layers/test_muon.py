@@ -58,7 +58,7 @@ def test_matrices_follow_the_trajectory_of_torch_muon(nesterov, monkeypatch):
     monkeypatch.setattr(Tensor, "bfloat16", Tensor.clone)
     ours = [nn.Parameter(_randn(*shape)) for shape in ((6, 20), (20, 6), (6, 9), (7, 7))]
     peers = copy.deepcopy(ours)
-    optimizer = Muon(ours, lr=0.03, momentum=0.8, nesterov=nesterov)
+    optimizer = Muon(ours, lr=0.03, momentum=0.8, nesterov=nesterov, relative_step=None)
     peer = torch.optim.Muon(peers, lr=0.03, momentum=0.8, nesterov=nesterov, weight_decay=0.0)
     for step in range(5):
         for i, (p, q) in enumerate(zip(ours, peers, strict=True)):
@@ -68,6 +68,33 @@ def test_matrices_follow_the_trajectory_of_torch_muon(nesterov, monkeypatch):
         peer.step()
     for p, q in zip(ours, peers, strict=True):
         torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
+
+
+def test_relative_steps_shorten_as_the_formula_says():
+    weight = nn.Parameter(torch.zeros(4, 4))
+    optimizer = Muon([weight], lr=0.1, momentum=0.5, nesterov=False, relative_step=1.0)
+    direction = torch.eye(4)
+    lengths = []
+    for size in (1.0, 1.0, -0.5):
+        before = weight.detach().clone()
+        weight.grad = size * direction
+        optimizer.step()
+        lengths.append((weight - before).norm() / orthogonalize([direction])[0].norm())
+    average = (0.125 + 0.25 - 0.25) / 0.875
+    rms = ((0.01 * (0.99**2 + 0.99 + 0.25)) / (1 - 0.99**3)) ** 0.5
+    torch.testing.assert_close(
+        torch.stack(lengths), torch.tensor([0.1, 0.1, 0.1 * average / rms]), rtol=1e-3, atol=0
+    )
+
+
+def test_a_step_is_never_longer_than_lr():
+    weights = [nn.Parameter(torch.zeros(4, 4)) for _ in range(2)]
+    for weight, relative_step in zip(weights, (100.0, None), strict=True):
+        optimizer = Muon([weight], relative_step=relative_step)
+        for seed in range(3):
+            weight.grad = _randn(4, 4, seed=seed)
+            optimizer.step()
+    torch.testing.assert_close(weights[0], weights[1])
 
 
 def test_a_convolution_learns_like_the_matrix_of_its_kernel():
