@@ -91,7 +91,8 @@ def encoded_picture(tag: str, encoded: bytes, size: tuple[int, int]) -> Summary.
 
 def histogram(tag: str, values: NDArray[np.float32], bins: int = 64) -> list[Summary.Value]:
     """Histogram of the finite ones among `values`; nothing where there is none."""
-    finite = values[np.isfinite(values)]
+    # float64, since 64 bins do not fit between two neighbouring float32
+    finite = values[np.isfinite(values)].astype(np.float64)
     if finite.size == 0:
         return []
     counts, edges = np.histogram(finite, bins)

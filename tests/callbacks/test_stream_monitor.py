@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from callbacks import StreamMonitor
+from callbacks.event_files import histogram
 from callbacks.stream_monitor import tiles
 
 
@@ -79,6 +80,17 @@ def test_histograms_count_every_parameter(run):
     weight = module.net.weight.detach()
     assert last.num == weight.numel() == sum(last.bucket)
     assert (last.min, last.max) == pytest.approx((weight.min().item(), weight.max().item()))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0.0], [1.0, np.nextafter(np.float32(1), np.float32(2))], [1e-44, 0.0], [np.nan, 2.0, np.inf]],
+)
+def test_histogram_takes_any_numbers(values):
+    values = np.array(values, np.float32)
+    (summary,) = histogram("weights", values)
+    assert summary.histo.num == sum(summary.histo.bucket) == np.isfinite(values).sum()
+    assert histogram("weights", np.full(3, np.nan, np.float32)) == []
 
 
 class ScalarReads(TorchDispatchMode):
