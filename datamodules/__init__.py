@@ -1,0 +1,6 @@
+"""Where frames come from: games played live and files of video."""
+
+from datamodules.ale import AleStream, AleStreamDataModule
+from datamodules.base import IterableDataModule
+
+__all__ = ["AleStream", "AleStreamDataModule", "IterableDataModule"]
