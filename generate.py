@@ -129,7 +129,9 @@ def batches(data: L.LightningDataModule, module: L.LightningModule) -> Iterator[
     """The batches of `predict` without a trainer, on the module's device."""
     data.setup("predict")
     for batch in data.predict_dataloader():
-        yield data.on_after_batch_transfer(module.transfer_batch_to_device(batch, module.device, 0), 0)
+        yield data.on_after_batch_transfer(
+            module.transfer_batch_to_device(batch, module.device, 0), 0
+        )
 
 
 def beside_error(frame: Tensor, reconstruction: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Updates per second of preset `atari` on a GPU: eager, compiled, in a CUDA graph; 1 and 64 streams.
+"""Updates per second of preset `atari` on a GPU: eager, compiled, captured; 1 and 64 streams.
 
-One update is forward, loss, backward, Muon and running mean for one frame of each stream, from frames
-that already lie on the device, so the figure is the learner's alone.
+One update is forward, loss, backward, Muon and running mean for one frame of each stream, from
+frames that already lie on the device, so the figure is the learner's alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Frames per second and online error of each preset and optimizer, per game and seed.
 
-Every run is `train.py fit` in a process of its own, and its figures are those of its `summary.json`.
+Every run is `train.py fit` in a process of its own, and its figures are those of `summary.json`.
 Runs that a folder already holds are not repeated, so an interrupted benchmark goes on where it was.
 """
 
@@ -23,7 +23,7 @@ GAMES = ("Breakout", "SpaceInvaders", "Assault", "Pacman", "Asteroids")
 ATARI, THREE_BRANCH = "configs/streaming_ae/atari.yaml", "configs/streaming_ae/three_branch.yaml"
 LEARNERS = {
     "atari": [ATARI],
-    "atari-stateless": [ATARI, "--model.residual", "false"],
+    "atari-stateless": [ATARI, "--model.background", "false"],
     "atari-adam": [ATARI, "--model.optimizer", "Adam", "--model.optimizer.lr", "1.0e-3"],
     "three_branch": [THREE_BRANCH],
     "three_branch-adaptive": [THREE_BRANCH, "--model.optimizer", "AdaptiveObGD"],
@@ -48,7 +48,9 @@ def main(argv: list[str]) -> dict[str, Any]:
     parser.add_argument("--games", nargs="+", default=GAMES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--frames", type=int, default=2000)
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each if > 1")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="runs at a time, one thread each if > 1"
+    )
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmark_streaming"))
     options = parser.parse_args(argv)
     runs = [
@@ -60,7 +62,12 @@ def main(argv: list[str]) -> dict[str, Any]:
     with ThreadPoolExecutor(options.jobs) as pool:
         results = pool.map(lambda run: measure(*run, options), runs)
         rows = list(track(results, "training", total=len(runs)))
-    return {"frames": options.frames, "jobs": options.jobs, "runs": rows, "means": list(means(rows))}
+    return {
+        "frames": options.frames,
+        "jobs": options.jobs,
+        "runs": rows,
+        "means": list(means(rows)),
+    }
 
 
 def measure(learner: str, game: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:

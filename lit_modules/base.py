@@ -1,4 +1,4 @@
-"""What every LitArcade module shares: bytes become floats on the device, optimizers come from YAML."""
+"""What every module shares: bytes become floats on the device, optimizers come from YAML."""
 
 from __future__ import annotations
 

@@ -97,7 +97,9 @@ def export(path: str | Path, out: Path) -> None:
     config = {"class_path": checkpoint["class_name"], "init_args": architecture(checkpoint)}
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
     (out / "config.yaml").write_text(yaml.safe_dump({"model": config}, sort_keys=False))
-    (out / "README.md").write_text(_model_card(checkpoint, sum(w.numel() for w in weights.values())))
+    (out / "README.md").write_text(
+        _model_card(checkpoint, sum(w.numel() for w in weights.values()))
+    )
 
 
 def _model_card(checkpoint: dict[str, Any], values: int) -> str:

@@ -1,4 +1,4 @@
-"""Trains like `train.py` and keeps each rank's weights and last frame: FOLDER, then its arguments."""
+"""Trains like `train.py` and keeps each rank's weights and last frame: FOLDER, its arguments."""
 
 import sys
 from pathlib import Path

@@ -83,7 +83,7 @@ def test_killed_run_resumes_bit_identical_for_all_five_games(workers: int, tmp_p
     finish(command(tmp_path / "whole", workers))
     killed = start(command(tmp_path / "killed", workers))
     path = wait_for_checkpoint(tmp_path / "killed", killed)
-    time.sleep(random.uniform(0.0, 2.0))  # noqa: S311  (any moment will do)
+    time.sleep(random.uniform(0.0, 2.0))
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     finish(command(tmp_path / "killed", workers, "--ckpt_path", str(path)))

@@ -132,7 +132,9 @@ def test_gpu_where_there_is_none_names_the_remedy(tmp_path: Path, capsys) -> Non
     assert "--trainer.accelerator cpu" in error_line(capsys, args)
 
 
-@pytest.mark.parametrize("key", ["model.init_args.widht", "data.init_args.gmaes", "trainer.maxsteps"])
+@pytest.mark.parametrize(
+    "key", ["model.init_args.widht", "data.init_args.gmaes", "trainer.maxsteps"]
+)
 def test_typo_in_a_yaml_key_is_named(key: str, tmp_path: Path, capsys) -> None:
     config: dict[str, object] = {}
     level = config
@@ -141,7 +143,5 @@ def test_typo_in_a_yaml_key_is_named(key: str, tmp_path: Path, capsys) -> None:
         level = level.setdefault(parent, {})
     level[last] = 3
     (tmp_path / "typo.yaml").write_text(yaml.safe_dump(config))
-    args = arguments(
-        "fit", "streaming_ae/atari.yaml", tmp_path, "-c", str(tmp_path / "typo.yaml")
-    )
+    args = arguments("fit", "streaming_ae/atari.yaml", tmp_path, "-c", str(tmp_path / "typo.yaml"))
     assert last in error_line(capsys, args)

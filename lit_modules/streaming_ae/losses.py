@@ -52,7 +52,8 @@ def ssim_map(x: Tensor, y: Tensor) -> Tensor:
         raise ValueError(
             f"SSIM needs pictures of {TAPS}x{TAPS} pixels, got {tuple(x.shape[-2:])}; set data.size"
         )
-    out: Tensor = _SSIM.apply(x, y)  # type: ignore[no-untyped-call]
+    exact = torch.promote_types(x.dtype, torch.float32)  # of autocast's bf16 no variance is left
+    out: Tensor = _SSIM.apply(x.to(exact), y.to(exact))  # type: ignore[no-untyped-call]
     return out
 
 
@@ -94,8 +95,9 @@ def _blur(*maps: Tensor, adjoint: bool = False) -> tuple[Tensor, ...]:
     stacked = torch.cat(maps, 1).contiguous(memory_format=torch.channels_last)
     window = _window(stacked.shape[1], stacked.dtype, stacked.device)
     margin = TAPS - 1 if adjoint else 0
-    rows = F.conv2d(stacked, window, padding=(margin, 0), groups=len(window))
-    both = F.conv2d(rows, window.mT, padding=(0, margin), groups=len(window))
+    with torch.autocast(stacked.device.type, enabled=False):
+        rows = F.conv2d(stacked, window, padding=(margin, 0), groups=len(window))
+        both = F.conv2d(rows, window.mT, padding=(0, margin), groups=len(window))
     return both.contiguous().chunk(len(maps), 1)
 
 

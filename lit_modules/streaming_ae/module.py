@@ -15,6 +15,7 @@ from lit_modules.streaming_ae.change import ChangeDetector
 from lit_modules.streaming_ae.losses import StreamingLoss, ssim
 from lit_modules.streaming_ae.obgd import ObGD
 from lit_modules.streaming_ae.pixel_shuffle import PixelShuffleAutoencoder
+from lit_modules.streaming_ae.scene_memory import SceneMemory
 from lit_modules.streaming_ae.statistics import CodeRounder, StreamStatistics
 from lit_modules.streaming_ae.three_branch import ThreeBranchAutoencoder
 
@@ -22,8 +23,8 @@ from lit_modules.streaming_ae.three_branch import ThreeBranchAutoencoder
 class LitStreamingAutoencoder(LitVideoModel):
     """Autoencoder that sees each frame once and learns from it at once.
 
-    Every figure under `online/` is prequential: the error on a frame before learning from it. What a
-    step measures is returned as `metrics`, which StreamMonitor logs and RunSummary averages:
+    Every figure under `online/` is prequential: the error on a frame before learning from it. What
+    a step measures is returned as `metrics`, which StreamMonitor logs and RunSummary averages:
     `self.log` would cost 0.3 ms a name and step.
 
     Args:
@@ -35,8 +36,11 @@ class LitStreamingAutoencoder(LitVideoModel):
         residual_blocks: residual blocks on the code grid of the encoder.
         transformer_blocks: attention blocks on the code grid of the encoder.
         sparsity: fraction of each unit's inputs that `three_branch` starts without, in [0, 1).
-        residual: code the difference between the frame and the running mean of past frames.
+        background: let `pixel_shuffle` paint over the running mean of past frames.
         horizon: frames that the running mean looks back.
+        scenes: scenes remembered, each with a running mean and weights of its own that come back
+            with it; 0 keeps one mean and one set of weights. Needs `background`; weights come back
+            for one stream on one rank only.
         mse_weight: weight of the squared error.
         l1_weight: weight of the absolute error.
         ssim_weight: weight of 1 - SSIM.
@@ -61,8 +65,9 @@ class LitStreamingAutoencoder(LitVideoModel):
         residual_blocks: int = 0,
         transformer_blocks: int = 0,
         sparsity: float = 0.9,
-        residual: bool = True,
+        background: bool = True,
         horizon: int = 200,
+        scenes: int = 0,
         mse_weight: float = 1.0,
         l1_weight: float = 0.0,
         ssim_weight: float = 0.0,
@@ -79,13 +84,18 @@ class LitStreamingAutoencoder(LitVideoModel):
         blocks = {"residual_blocks": residual_blocks, "transformer_blocks": transformer_blocks}
         self.net: ThreeBranchAutoencoder | PixelShuffleAutoencoder
         if architecture == "three_branch":
+            if background:
+                raise ValueError("three_branch takes no background; set model.background false")
             self.net = ThreeBranchAutoencoder(size, latent_channels, sparsity, **blocks)
         else:
             self.net = PixelShuffleAutoencoder(
-                size, latent_channels, width, hidden_layers, **blocks
+                size, latent_channels, width, hidden_layers, **blocks, background=background
             )
-        self.residual = residual
+        if scenes and not background:
+            raise ValueError(f"scenes {scenes} need the background; set model.background true")
+        self.background = background
         self.horizon = horizon
+        self.scenes = SceneMemory(scenes, horizon) if scenes else None
         self.detect_change = ChangeDetector()
         self.loss = StreamingLoss(mse_weight, l1_weight, ssim_weight, detail_weight)
         self.round_code = CodeRounder(code_bits) if code_bits else None
@@ -99,11 +109,12 @@ class LitStreamingAutoencoder(LitVideoModel):
 
     def forward(self, frame: Tensor, mean: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Frames in [0, 1] and running means, both `(b, 3, h, w)` -> reconstruction and codes."""
-        if not self.residual:
-            reconstruction, codes = self.net(frame)
-            return reconstruction, codes
-        correction, codes = self.net(frame - mean)
-        return mean + correction, codes
+        reconstruction, codes = self.net(frame, *self.given(mean))
+        return reconstruction, codes
+
+    def given(self, mean: Tensor) -> tuple[Tensor, ...]:
+        """What coder and decoder both know of the frame: the background, or nothing."""
+        return (mean,) if self.background else ()
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """One frame of each stream: reconstruct it, score it, learn from it, remember it."""
@@ -113,13 +124,14 @@ class LitStreamingAutoencoder(LitVideoModel):
         streams = self.streams
 
         change = self.detect_change(frame, streams.previous, streams.noise)
-        reconstruction, codes = self(frame, streams.mean)
+        mean = self.recall(frame, streams)
+        reconstruction, codes = self(frame, mean)
         loss = self.loss(reconstruction, frame, change)
         metrics = {
             "train/loss": loss.total.detach(),
             "train/global_loss": loss.global_.detach(),
             "train/detail_loss": loss.detail.detach(),
-            **self.online_errors(reconstruction, codes, frame, streams),
+            **self.online_errors(reconstruction, codes, frame, mean),
             "change/pixels": change.mask.sum().float(),
             "change/share": change.mask.float().mean(),
         }
@@ -133,6 +145,19 @@ class LitStreamingAutoencoder(LitVideoModel):
             "reconstruction": reconstruction.detach().clamp(0, 1),
             "change_mask": change.mask,
         }
+
+    def recall(self, frame: Tensor, streams: StreamStatistics) -> Tensor:
+        """The running mean to paint over; with scenes, that of the scene the frame belongs to.
+
+        On one stream and one rank the weights come back with the scene. Streams of one batch share
+        their weights, and so do ranks, so there only the means do.
+        """
+        if self.scenes is None:
+            return streams.mean
+        mean = self.scenes.observe(frame)
+        if len(frame) == 1 and self.trainer.world_size == 1:
+            self.scenes.swap_weights(self.net, self.optimizers().optimizer)
+        return mean
 
     def learn(self, loss: Tensor) -> None:
         """One update from one frame.
@@ -155,21 +180,22 @@ class LitStreamingAutoencoder(LitVideoModel):
 
     @torch.no_grad()
     def online_errors(
-        self, reconstruction: Tensor, codes: list[Tensor], frame: Tensor, streams: StreamStatistics
+        self, reconstruction: Tensor, codes: list[Tensor], frame: Tensor, mean: Tensor
     ) -> dict[str, Tensor]:
         """Errors on frames not yet learned from, beside the two baselines that need no learning."""
-        previous = torch.zeros_like(frame) if streams.previous is None else streams.previous
+        assert self.streams is not None
+        previous = self.streams.previous
+        if previous is None:
+            previous = torch.zeros_like(frame)
         mse = mse_loss(reconstruction.clamp(0, 1), frame)
         errors = {
             "online/mse": mse,
             "online/psnr": -10 * mse.log10(),
             "online/previous_frame_mse": mse_loss(previous, frame),
-            "online/running_mean_mse": mse_loss(streams.mean, frame),
+            "online/running_mean_mse": mse_loss(self.streams.mean, frame),
         }
         if self.round_code is not None:
-            rounded = self.net.decode(self.round_code(codes))
-            if self.residual:
-                rounded = streams.mean + rounded
+            rounded = self.net.decode(self.round_code(codes), *self.given(mean))
             errors["online/mse_rounded_code"] = mse_loss(rounded.clamp(0, 1), frame)
         return errors
 
@@ -201,10 +227,25 @@ class LitStreamingAutoencoder(LitVideoModel):
         """Scaled frames and their reconstructions, in order, with a running mean of their own."""
         frame = self.scale(batch["frame"])
         if self.held_out_streams is None or not self.held_out_streams.fits(frame):
-            self.held_out_streams = StreamStatistics(frame, self.horizon)
-        reconstruction, _ = self(frame, self.held_out_streams.mean)
-        self.held_out_streams.update(frame, self.held_out_streams.noise)
+            self.held_out_streams = self.nearest_start(frame)
+        streams = self.held_out_streams
+        reconstruction, _ = self(frame, streams.mean)
+        streams.update(frame, streams.noise)
         return frame, reconstruction.clamp(0, 1)
+
+    def nearest_start(self, frame: Tensor) -> StreamStatistics:
+        """Statistics for streams that begin with `frame`.
+
+        The mean is that of the training where it is nearer to the frame than black is: the same
+        game goes on with what is known of it, another one starts anew.
+        """
+        start = StreamStatistics(frame, self.horizon)
+        known = self.streams
+        if known is not None and known.fits(frame):
+            nearer = mse_loss(known.mean, frame) < frame.square().mean()
+            start.mean = torch.where(nearer, known.mean, start.mean)
+            start.frames = torch.where(nearer, known.frames, start.frames)
+        return start
 
     def on_validation_start(self) -> None:
         """Held-out streams begin anew with each pass."""
@@ -214,25 +255,36 @@ class LitStreamingAutoencoder(LitVideoModel):
 
     def feature_maps(self, frame: Tensor) -> dict[str, Tensor]:
         """Activations `(b, c, h', w')` of each encoder and decoder branch for frames in [0, 1]."""
-        if self.residual and self.streams is not None:
-            frame = frame - self.streams.mean
-        return self.net.feature_maps(frame)
+        mean = torch.zeros_like(frame) if self.streams is None else self.streams.mean
+        return self.net.feature_maps(frame, *self.given(mean))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Stores every rank's stream statistics."""
-        state = self.streams.state_dict() if self.streams is not None else None
-        states = [state]
+        """Stores what every rank remembers of its streams."""
+        super().on_save_checkpoint(checkpoint)
+        memory: dict[str, Any] = {}
+        if self.streams is not None:
+            memory["statistics"] = self.streams.state_dict()
+        if self.scenes is not None:
+            memory["scenes"] = self.scenes.state_dict()
+        if self.round_code is not None:
+            memory["code_ranges"] = self.round_code.ranges
+        memories = [memory]
         if dist.is_initialized():
-            states = [None] * dist.get_world_size()
-            dist.all_gather_object(states, state)
-        checkpoint["streams"] = states
+            memories = [{}] * dist.get_world_size()
+            dist.all_gather_object(memories, memory)
+        checkpoint["streams"] = memories
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes up this rank's stream statistics."""
-        states = checkpoint.get("streams", [])
-        if self.global_rank < len(states) and states[self.global_rank] is not None:
+        """Takes up what this rank remembered."""
+        memories = checkpoint.get("streams", [])
+        memory = memories[self.global_rank] if self.global_rank < len(memories) else {}
+        if "statistics" in memory:
             self.streams = StreamStatistics.from_state_dict(
-                states[self.global_rank], self.horizon, self.device
+                memory["statistics"], self.horizon, self.device
             )
-
-
+        if self.scenes is not None and "scenes" in memory:
+            self.scenes.load_state_dict(memory["scenes"], self.device)
+        if self.round_code is not None and "code_ranges" in memory:
+            self.round_code.ranges = [
+                (low.to(self.device), high.to(self.device)) for low, high in memory["code_ranges"]
+            ]

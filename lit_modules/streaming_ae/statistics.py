@@ -9,8 +9,8 @@ from torch import Tensor
 class StreamStatistics:
     """Previous frame, running mean and noise level of b parallel streams.
 
-    The running mean is exponential with weight 1/horizon, and the plain mean before `horizon` frames
-    have been seen; black before the first frame. Nothing here is a parameter or a buffer: each rank
+    The running mean is exponential with weight 1/horizon, and the plain mean before `horizon`
+    frames have been seen; black before the first frame. Nothing here is a parameter or a buffer: each rank
     sees its own streams, so replicas must not share it.
 
     Args:
@@ -76,8 +76,12 @@ class CodeRounder:
         lows = [code.amin((0, 2, 3), keepdim=True) for code in codes]
         highs = [code.amax((0, 2, 3), keepdim=True) for code in codes]
         if self.ranges:
-            lows = [torch.minimum(low, was) for low, (was, _) in zip(lows, self.ranges, strict=True)]
-            highs = [torch.maximum(high, was) for high, (_, was) in zip(highs, self.ranges, strict=True)]
+            lows = [
+                torch.minimum(low, was) for low, (was, _) in zip(lows, self.ranges, strict=True)
+            ]
+            highs = [
+                torch.maximum(high, was) for high, (_, was) in zip(highs, self.ranges, strict=True)
+            ]
         self.ranges = list(zip(lows, highs, strict=True))
         rounded = []
         for code, (low, high) in zip(codes, self.ranges, strict=True):
