@@ -1,6 +1,7 @@
 """Where frames come from: games played live and files of video."""
 
 from datamodules.ale import AleStream, AleStreamDataModule
+from datamodules.avi import AviStreamDataModule
 from datamodules.base import IterableDataModule
 
-__all__ = ["AleStream", "AleStreamDataModule", "IterableDataModule"]
+__all__ = ["AleStream", "AleStreamDataModule", "AviStreamDataModule", "IterableDataModule"]
