@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from lightning.pytorch.utilities import rank_zero_warn
 
 from datamodules.base import IterableDataModule
 from datamodules.chunks import Frame, Snapshot, Source, StreamError, StreamSet
@@ -105,7 +106,7 @@ def find_videos(data_dir: str) -> Videos:
                 next(read_frames(path))
                 found.append(path)
             except VideoError as error:
-                warnings.warn(f"{path} is left out: {error}", stacklevel=2)
+                rank_zero_warn(f"{path} is left out: {error}")
     if not found:
         raise ValueError(no_videos(root))
     return Videos(root if root.is_dir() else root.parent, found)

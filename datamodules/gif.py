@@ -35,15 +35,17 @@ def write_gif(path: Path, frames: Iterator[NDArray[np.uint8]], fps: float) -> No
 def as_number(frame: NDArray[np.uint8]) -> NDArray[np.int32]:
     """`(h, w, 3)` -> `(h, w)`, each colour as one number of 24 bits."""
     red, green, blue = np.moveaxis(frame.astype(np.int32), -1, 0)
-    return red << 16 | green << 8 | blue
+    number: NDArray[np.int32] = red << 16 | green << 8 | blue
+    return number
 
 
 def fit_palette(clip: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """256 colours `(256, 3)` by FFmpeg's median cut over all frames."""
     height, width, _ = clip[0].shape
+    rgb24 = av.VideoFormat("rgb24", width, height)
     graph = Graph()
     graph.link_nodes(
-        graph.add_buffer(width=width, height=height, format="rgb24", time_base=TICK),
+        graph.add_buffer(width=width, height=height, format=rgb24, time_base=TICK),
         graph.add("palettegen", "max_colors=256:reserve_transparent=0:stats_mode=full"),
         graph.add("buffersink"),
     ).configure()
@@ -60,7 +62,7 @@ def fit_palette(clip: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 def nearest(colours: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Index of the palette's nearest colour for each of `(n, 3)`."""
     entries = torch.from_numpy(palette).float()
-    parts = torch.from_numpy(colours).split(1 << 16)
+    parts = torch.split(torch.from_numpy(colours), 1 << 16)
     found = [torch.cdist(part.float(), entries).argmin(1) for part in parts]
     places: NDArray[np.int64] = torch.cat(found).numpy()
     return places
@@ -85,7 +87,8 @@ def encode_gif(
                 stream = container.add_stream("gif", rate=1 / TICK)
                 stream.height, stream.width, stream.pix_fmt = *frame.shape, "pal8"
                 stream.codec_context.time_base = TICK
-            picture = av.VideoFrame.from_ndarray((frame, argb), format="pal8")
+            indexed: Any = (frame, argb)
+            picture = av.VideoFrame.from_ndarray(indexed, format="pal8")
             picture.pts, picture.time_base = round(count * ticks), TICK
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
