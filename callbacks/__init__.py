@@ -3,7 +3,15 @@
 from callbacks.gif_samples import GifSamples
 from callbacks.graceful_stop import GracefulStop
 from callbacks.run_summary import RunSummary
+from callbacks.step_progress_bar import StepProgressBar
 from callbacks.stream_monitor import StreamMonitor
 from callbacks.stream_position import StreamPosition
 
-__all__ = ["GifSamples", "GracefulStop", "RunSummary", "StreamMonitor", "StreamPosition"]
+__all__ = [
+    "GifSamples",
+    "GracefulStop",
+    "RunSummary",
+    "StepProgressBar",
+    "StreamMonitor",
+    "StreamPosition",
+]

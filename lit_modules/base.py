@@ -16,7 +16,9 @@ class LitVideoModel(L.LightningModule):
     """A LightningModule over uint8 video.
 
     Args:
-        optimizer: called with the parameters to train; any `torch.optim.Optimizer` class by YAML.
+        optimizer: called with the parameters to train; any `torch.optim.Optimizer` class by YAML;
+            null is `torch.optim.AdamW` as it comes. (A class for a default would lend its learning
+            rate to whatever class a YAML file puts in its place.)
         lr_scheduler: called with the optimizer; absent means a constant learning rate.
         init_from: checkpoint (`.ckpt`) or exported weights (`.safetensors`) whose weights alone the
             module starts from. To continue a run with its optimizer and position use `--ckpt_path`.
@@ -28,13 +30,13 @@ class LitVideoModel(L.LightningModule):
 
     def __init__(
         self,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
+        optimizer: OptimizerCallable | None = None,
         lr_scheduler: LRSchedulerCallable | None = None,
         init_from: str | None = None,
         compile: bool = False,
     ) -> None:
         super().__init__()
-        self._make_optimizer = optimizer
+        self._make_optimizer = optimizer or torch.optim.AdamW
         self._make_lr_scheduler = lr_scheduler
         self._init_from = init_from
         self._compile = compile

@@ -47,7 +47,7 @@ class LitStreamingAutoencoder(LitVideoModel):
         detail_weight: weight of the same errors counted where the picture changes.
         code_bits: also score the reconstruction from a code rounded to this many bits
             (`online/mse_rounded_code`); costs a second decoding.
-        optimizer: ours (`ObGD`, `AdaptiveObGD`, `Muon`) or any of torch.optim.
+        optimizer: ours (`ObGD`, `AdaptiveObGD`, `lit_modules.Muon`) or any of torch.optim.
         lr_scheduler: see `LitVideoModel`.
         init_from: see `LitVideoModel`.
         compile: see `LitVideoModel`.
@@ -73,7 +73,7 @@ class LitStreamingAutoencoder(LitVideoModel):
         ssim_weight: float = 0.0,
         detail_weight: float = 0.0,
         code_bits: int | None = None,
-        optimizer: OptimizerCallable = torch.optim.Adam,
+        optimizer: OptimizerCallable | None = None,
         lr_scheduler: LRSchedulerCallable | None = None,
         init_from: str | None = None,
         compile: bool = False,
