@@ -15,7 +15,8 @@ class PixelShuffleAutoencoder(nn.Module):
     Pixels of a block become channels (pixel unshuffle; Shi et al. 2016, "Real-Time Single Image and
     Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network"), so there is
     no work at full resolution and a frame costs little. A linear path lies beside the convolutions
-    of either side; it learns the mean colour of a block within a few frames.
+    of either side; it learns the mean colour of a block within a few frames. The code is bounded by
+    tanh, so that rare values cannot stretch the range over which it is rounded to bits.
 
     With `background`, both sides know a picture of what was there before, such as the running mean
     of past frames, and the decoder paints over it: `background * (1 - cover) + paint`, where
@@ -91,10 +92,10 @@ class PixelShuffleAutoencoder(nn.Module):
             background: what the decoder will paint over, `(b, 3, h, w)`; None without one.
 
         Returns:
-            One tensor `(b, latent_channels, h / 8, w / 8)`.
+            One tensor `(b, latent_channels, h / 8, w / 8)` in (-1, 1).
         """
         cells = self._cells(x, background)
-        return [self.encoder(cells) + self.encoder_linear(cells)]
+        return [torch.tanh(self.encoder(cells) + self.encoder_linear(cells))]
 
     def decode(self, codes: list[Tensor], background: Tensor | None = None) -> Tensor:
         """Return frames `(b, 3, h, w)` from what `encode` returned, and the same background."""

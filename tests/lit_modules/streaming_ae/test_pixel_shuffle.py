@@ -51,6 +51,13 @@ def test_the_reconstruction_depends_on_the_code_alone():
     assert torch.equal(codes[0], net.encode(_frames())[0])
 
 
+def test_the_code_stays_bounded_whatever_the_frame():
+    net = _trained(_net())
+    (code,) = net.encode(1000 * _frames())
+    assert code.abs().max() <= 1
+    assert net.encode(_frames())[0].std() > 0.01
+
+
 def test_frames_of_a_batch_do_not_mix():
     net = _trained(_net(residual_blocks=1, transformer_blocks=1))
     torch.testing.assert_close(net(_frames())[0][:1], net(_frames()[:1])[0])
