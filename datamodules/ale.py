@@ -53,18 +53,34 @@ class Play(Source):
         self.at = Counters()
         self.rng = generator(seed, PLAY, index)
         self.env: Environment | None = None
+        self._colours: dict[str, NDArray[np.uint8]] = {}
         if snapshot:
-            self.at = Counters(**snapshot["counters"])
-            self.rng.bit_generator.state = snapshot["policy_rng"]
-            try:
-                self._open().restore(snapshot, rules.policy)
-            except Exception as error:
-                self._restart(error)
+            self._go_to(snapshot)
+
+    def _go_to(self, snapshot: Snapshot) -> None:
+        self.at = Counters(**snapshot.get("counters", {}))
+        game = self.rules.games.game(self.index, self.at.turn).name
+        if snapshot.get("game") != game:
+            raise StreamError(
+                f"stream {self.index} was at {snapshot.get('game')} and data.games gives {game}; "
+                "resume with the data that the run was saved with"
+            )
+        self.rng.bit_generator.state = snapshot["policy_rng"]
+        try:
+            self._open().restore(snapshot, self.rules.policy)
+        except Exception as error:
+            self._restart(error)
 
     @property
     def palette(self) -> NDArray[np.int32] | None:
         """Colours of the game in play."""
         return self.env.palette if self.env else None
+
+    @property
+    def uniform(self) -> int | None:
+        """Frames until the game changes, and with it perhaps size and palette."""
+        every = self.rules.switch_every
+        return every and (every - self.at.turn_frames or every)
 
     def next(self, remember: bool = False) -> Frame:
         """Plays one frame; an environment that raises is replaced and begins an episode.
@@ -100,7 +116,9 @@ class Play(Source):
         rules, turn, restarts = self.rules, self.at.turn, self.at.restarts
         seed = generator(self.seed, EMULATOR, self.index, turn, restarts).integers(2**31)
         game = rules.games.game(self.index, turn)
-        self.env = open_game(game, int(seed), rules.frame_skip, rules.sticky)
+        # One table a game: frames that were played before an environment died need its colours.
+        colours = self._colours.setdefault(game.name, np.zeros((256, 4), np.uint8))
+        self.env = open_game(game, int(seed), rules.frame_skip, rules.sticky, colours)
         return self.env
 
     def _restart(self, error: Exception) -> None:
@@ -122,7 +140,8 @@ class Play(Source):
         """Everything the next frame depends on; empty before the first."""
         if self.env is None:
             return {}
-        own = {"counters": self.at._asdict(), "policy_rng": rng_state(self.rng)}
+        game = self.rules.games.game(self.index, self.at.turn).name
+        own = {"game": game, "counters": self.at._asdict(), "policy_rng": rng_state(self.rng)}
         return {**own, **self.env.snapshot()}
 
     def close(self) -> None:

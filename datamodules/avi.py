@@ -25,21 +25,22 @@ class Reading(Source):
 
     def __init__(self, index: int, files: Videos, snapshot: Snapshot | None) -> None:
         super().__init__()
-        self.files = files
+        self.index, self.files = index, files
         self.file, self.next_frame, self.fruitless = index % len(files.paths), 0, 0
         self._frames: Iterator[tuple[Rgb, float]] | None = None
         if snapshot:
-            self._go_to(snapshot["file"], snapshot["frame"])
+            self._go_to(snapshot)
 
-    def _go_to(self, name: str, frame: int) -> None:
+    def _go_to(self, snapshot: Snapshot) -> None:
         """Decodes a file from its beginning: seeking is not exact in every AVI."""
-        names = self.files.names()
+        names, name = self.files.names(), snapshot.get("file")
         if name not in names:
             raise StreamError(
-                f"{self.files.root / name}, where the run was, cannot be read any more"
+                f"stream {self.index} was at {name}, which {self.files.root} does not hold; "
+                "resume with the data that the run was saved with"
             )
         self.file = names.index(name)
-        for _ in range(frame):
+        for _ in range(snapshot["frame"]):
             self.next()
 
     def next(self, remember: bool = False) -> Frame:

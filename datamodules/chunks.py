@@ -31,8 +31,8 @@ Snapshot = dict[str, Any]
 SLACK = 4096  # states differ by a few bytes: such a chunk still fits in the tensor before
 
 
-class StreamError(RuntimeError):
-    """A stream cannot go on; the message is one line for the user."""
+class StreamError(OSError):
+    """What a stream reads from fails for good; the message is one line for the user."""
 
 
 class Frame(NamedTuple):
@@ -58,6 +58,11 @@ class Source(ABC):
         """RGBX bytes of each palette index as `(256,)` integers; None where frames are RGB."""
         return None
 
+    @property
+    def uniform(self) -> int | None:
+        """How many of the next frames share one palette, at least 1; None for all."""
+        return None
+
     @abstractmethod
     def next(self, remember: bool = False) -> Frame:
         """The next frame; `remember` announces that `snapshot` is asked for right after it."""
@@ -79,7 +84,7 @@ class StreamSet(IterableDataset[dict[str, Any]], ABC):
 
     Args:
         indices: global index of each stream.
-        chunk: frames an item, at least 1.
+        chunk: frames an item, at least 1; fewer where games switch.
         position: where to go on (`position` of the last batch consumed), or None to begin.
     """
 
@@ -102,7 +107,9 @@ class StreamSet(IterableDataset[dict[str, Any]], ABC):
                 sources.append(self._take_up(index))
             ring: list[Tensor | None] = [None] * (SLOTS if worker else 0)
             for slot in cycle(range(SLOTS)):
-                yield pack([self._play(source) for source in sources], ring, slot)
+                # All streams switch games at the same step, whichever worker plays them.
+                steps = min([self.chunk, *(s.uniform for s in sources if s.uniform)])
+                yield pack([play(source, steps) for source in sources], ring, slot)
         except StreamError as error:
             yield {"error": str(error)}
         finally:
@@ -119,12 +126,6 @@ class StreamSet(IterableDataset[dict[str, Any]], ABC):
             source.next(remember=left == 0)
         return source
 
-    def _play(self, source: Source) -> Chunk:
-        snapshot = source.snapshot()
-        frames = [source.next(remember=left == 0) for left in reversed(range(self.chunk))]
-        notes, source.notes = source.notes, []
-        return Chunk(snapshot, frames, source.palette, notes)
-
 
 class Chunk(NamedTuple):
     """Frames of one stream and the snapshot that they follow."""
@@ -133,6 +134,14 @@ class Chunk(NamedTuple):
     frames: list[Frame]
     palette: NDArray[np.int32] | None
     notes: list[str]
+
+
+def play(source: Source, steps: int) -> Chunk:
+    """The next frames of a stream."""
+    snapshot = source.snapshot()
+    frames = [source.next(remember=left == 0) for left in reversed(range(steps))]
+    notes, source.notes = source.notes, []
+    return Chunk(snapshot, frames, source.palette, notes)
 
 
 class Unpacked(NamedTuple):
@@ -260,14 +269,14 @@ def find(position: Any, index: int) -> dict[str, Any]:
         index: global index of the stream.
 
     Raises:
-        ValueError: if the position does not tell of this stream.
+        StreamError: if the position does not tell of this stream.
     """
     ranks = position if isinstance(position, list | tuple) else [position]
     for rank in ranks:
         if index in rank["streams"]:
             return {"snapshot": rank["streams"][index], "offset": rank["offset"]}
     known = sorted(known for rank in ranks for known in rank["streams"])
-    raise ValueError(
+    raise StreamError(
         f"the position tells of streams {known}, not of stream {index}; "
         "resume with the same data.streams and number of devices"
     )

@@ -72,9 +72,12 @@ class AtariGame(Environment):
         seed: seed of the emulator.
         frame_skip: emulated frames a frame.
         sticky: probability that the previous action is repeated.
+        colours: table `(256, 4)` of RGBX to fill in as colours are met.
     """
 
-    def __init__(self, rom: str, seed: int, frame_skip: int, sticky: float) -> None:
+    def __init__(
+        self, rom: str, seed: int, frame_skip: int, sticky: float, colours: NDArray[np.uint8]
+    ) -> None:
         ALEInterface.setLoggerMode(LoggerMode.Error)
         self.ale = ALEInterface()
         self.ale.setInt("random_seed", seed)
@@ -85,10 +88,10 @@ class AtariGame(Environment):
         self._action_set = [action.value for action in self.ale.getMinimalActionSet()]
         self.actions = len(self._action_set)
         self._shape = self.ale.getScreenDims()
-        self._colours = np.zeros((256, 4), np.uint8)
-        self.palette = self._colours.view(np.int32)[:, 0]
+        self._colours = colours
+        self.palette = colours.view(np.int32)[:, 0]
         self._unseen = np.ones(256, np.uint8)
-        self._executed = NOOP
+        self._executed, self._frames = NOOP, 0
         self._replay: int | None = None
         self._before: ALEState | None = None
 
@@ -116,26 +119,26 @@ class AtariGame(Environment):
         self._replay = action
         if action == RESET:
             self.ale.reset_game()
-            self._executed = NOOP
+            self._executed, self._frames = NOOP, 0
         else:
             self.ale.act(action)
-            self._executed = action
+            self._executed, self._frames = action, self._frames + 1
 
     def _look(self) -> None:
         """Takes the screen; learns from its RGB picture what a colour met first looks like."""
         self.screen = np.empty(self._shape, np.uint8)
         self.ale.getScreen(self.screen)
-        self.seconds = self.ale.getEpisodeFrameNumber() / EMULATED_FPS
+        self.seconds = self._frames / EMULATED_FPS
         if cv2.countNonZero(cv2.LUT(self.screen, self._unseen)):
             self._colours[self.screen, :3] = self.ale.getScreenRGB()
             self._unseen[self.screen] = 0
 
     def snapshot(self) -> Snapshot:
         """The state one emulated frame ago and the action since; a fresh game has no state."""
+        own = {"replay": self._replay, "frames": self._frames}
         if self._before is None:
-            return {"replay": self._replay}
-        state = np.frombuffer(self._before.serialize(), np.uint8)
-        return {"replay": self._replay, "state": state}
+            return own
+        return {**own, "state": np.frombuffer(self._before.serialize(), np.uint8)}
 
     def restore(self, snapshot: Snapshot, policy: Policy) -> None:
         """Plays the last emulated frame again, because the screen is not in the state (ALE #417).
@@ -149,6 +152,7 @@ class AtariGame(Environment):
                 self._before = ALEState(np.asarray(state).tobytes())
                 self.ale.restoreState(self._before)
             self._play(snapshot["replay"])
+        self._frames = snapshot["frames"]
         self._look()
 
 
@@ -224,8 +228,10 @@ class GymGame(Environment):
         self.env.close()
 
 
-def open_game(game: Game, seed: int, frame_skip: int, sticky: float) -> Environment:
+def open_game(
+    game: Game, seed: int, frame_skip: int, sticky: float, colours: NDArray[np.uint8]
+) -> Environment:
     """The game, not yet reset."""
     if game.rom is None:
         return GymGame(game.name, frame_skip)
-    return AtariGame(game.rom, seed, frame_skip, sticky)
+    return AtariGame(game.rom, seed, frame_skip, sticky, colours)
