@@ -48,13 +48,15 @@ def reconstruct(
         out: folder for the files; made if missing.
         game: game to play at random, such as `Breakout`; the default where `input` is absent.
         input: video file or folder of videos to read in order instead.
-        frames: frames to write, at least 1.
+        frames: frames to write, at least 1; fewer where the videos end before.
         format: file format of the picture.
         fps: frames a second of the written file.
         seed: seed of the game's play.
         device: `cpu`, `cuda` or `cuda:N`.
         overwrite: write over files of an earlier call.
     """
+    if frames < 1:
+        raise ValueError(f"frames {frames} leaves nothing to write; give at least 1")
     if game is not None and input is not None:
         raise ValueError(f"game {game} and input {input} exclude each other; give one of them")
     picture, report = new_files(out, overwrite, f"reconstruction.{format}", "metrics.json")
@@ -73,15 +75,22 @@ def reconstruct(
         }
     ).to(module.device)
 
+    written = 0
+
     def panels() -> Iterator[Any]:
-        for batch in track(islice(batches(data, module), frames), "frames", total=frames):
+        nonlocal written
+        stream = batches(data, module)
+        if input:
+            stream = once_through(stream)
+        for batch in track(islice(stream, frames), "frames", total=frames):
             frame, reconstruction = module.reconstruct(batch)
             scores.update(reconstruction, frame)
+            written += 1
             yield to_uint8(beside_error(frame, reconstruction))[0].permute(1, 2, 0).numpy()
 
     write_video(picture, panels(), fps)
     metrics = {name: float(value) for name, value in scores.compute().items()}
-    report.write_text(json.dumps({"frames": frames, **metrics}, indent=2) + "\n")
+    report.write_text(json.dumps({"frames": written, **metrics}, indent=2) + "\n")
     print(f"PSNR {metrics['psnr']:.2f} dB, SSIM {metrics['ssim']:.4f}, MSE {metrics['mse']:.3g}")
     print(f"written to {picture} and {report}")
 
@@ -132,6 +141,18 @@ def batches(data: L.LightningDataModule, module: L.LightningModule) -> Iterator[
         yield data.on_after_batch_transfer(
             module.transfer_batch_to_device(batch, module.device, 0), 0
         )
+
+
+def once_through(stream: Iterator[Any]) -> Iterator[Any]:
+    """A stream of files up to where it begins again with the first."""
+    first = None
+    for batch in stream:
+        file = int(batch["source"][0])
+        if first is None:
+            first = file
+        elif file == first and batch["episode_start"][0]:
+            return
+        yield batch
 
 
 def beside_error(frame: Tensor, reconstruction: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.cli import ArgsType, LightningCLI
 
-import callbacks  # noqa: F401  (short class names in YAML)
-import datamodules  # noqa: F401
+import datamodules  # noqa: F401  (short class names in YAML)
+from callbacks import GracefulStop
 from callbacks.clear_errors import OneLineParser, one_line_errors
 from configs import BASE
 from lit_modules.base import LitVideoModel
@@ -52,8 +52,8 @@ def main(args: ArgsType = None) -> None:
     """Runs the command line; a mistake in it ends in one line and a non-zero exit status."""
     with one_line_errors("train.py"):
         cli = LitArcadeCLI(args)
-    stopped = any(getattr(callback, "interrupted", False) for callback in cli.trainer.callbacks)
-    sys.exit(130 if stopped else 0)
+    stops = [c for c in cli.trainer.callbacks if isinstance(c, GracefulStop)]  # type: ignore[attr-defined]
+    sys.exit(130 if any(stop.interrupted for stop in stops) else 0)  # as shells number Ctrl+C
 
 
 if __name__ == "__main__":

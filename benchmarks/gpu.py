@@ -18,6 +18,7 @@ from lit_modules.layers.muon import Muon
 from lit_modules.streaming_ae.pixel_shuffle import PixelShuffleAutoencoder
 
 WARM_UP = 20
+Update = Callable[[torch.Tensor], torch.Tensor]
 
 
 def main(argv: list[str]) -> dict[str, Any]:
@@ -34,7 +35,8 @@ def main(argv: list[str]) -> dict[str, Any]:
         for precision in ("float32", "bfloat16"):
             for mode in ("eager", "compile", "graph"):
                 torch.manual_seed(0)
-                update = Learner(streams, precision, compile=mode == "compile").update
+                learner = Learner(streams, precision, compile=mode == "compile")
+                update: Update = learner.update
                 if mode == "graph":
                     update = captured(update, streams)
                 rate = updates_per_second(update, streams, options.updates)
@@ -65,20 +67,17 @@ class Learner:
         with torch.autocast("cuda", self.dtype, enabled=self.dtype != torch.float32):
             correction, _ = self.net(frame - self.mean)
         loss = mse_loss(self.mean + correction, frame)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=False)
         self.mean.lerp_(frame, 1 / 200)
         return loss.detach()
 
 
-Update = Callable[[torch.Tensor], torch.Tensor]
-
-
 def captured(update: Update, streams: int) -> Update:
     """The same update replayed from a CUDA graph."""
     static = torch.zeros(streams, 3, 224, 224, device="cuda")
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(WARM_UP):

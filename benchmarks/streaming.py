@@ -60,7 +60,7 @@ def main(argv: list[str]) -> dict[str, Any]:
         for seed in options.seeds
     ]
     with ThreadPoolExecutor(options.jobs) as pool:
-        results = pool.map(lambda run: measure(*run, options), runs)
+        results = pool.map(lambda run: measure(run, options), runs)
         rows = list(track(results, "training", total=len(runs)))
     return {
         "frames": options.frames,
@@ -70,8 +70,9 @@ def main(argv: list[str]) -> dict[str, Any]:
     }
 
 
-def measure(learner: str, game: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """One training run's figures."""
+def measure(run: tuple[str, str, int], options: argparse.Namespace) -> dict[str, Any]:
+    """The figures of one training run: learner, game and seed."""
+    learner, game, seed = run
     name = f"{learner}_{game}_{seed}_{options.frames}"
     summary = options.folder / name / "version_0" / "summary.json"
     if not summary.exists():

@@ -65,7 +65,7 @@ class GracefulStop(Callback):
                 isinstance(callback, ModelCheckpoint)
                 and callback.save_last
                 and callback._last_global_step_saved != trainer.global_step
-                and not trainer.fast_dev_run
+                and not trainer.fast_dev_run  # type: ignore[attr-defined]
             ):
                 assert callback.dirpath is not None
                 trainer.save_checkpoint(f"{callback.dirpath}/{callback.CHECKPOINT_NAME_LAST}.ckpt")

@@ -85,7 +85,7 @@ def test_killed_run_resumes_bit_identical_for_all_five_games(workers: int, tmp_p
     path = wait_for_checkpoint(tmp_path / "killed", killed)
     time.sleep(random.uniform(0.0, 2.0))
     killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    assert killed.wait() == -signal.SIGKILL  # it had not come to its end
     finish(command(tmp_path / "killed", workers, "--ckpt_path", str(path)))
     assert_identical(final_state(tmp_path / "whole"), final_state(tmp_path / "killed"))
 

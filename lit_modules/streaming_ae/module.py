@@ -101,6 +101,7 @@ class LitStreamingAutoencoder(LitVideoModel):
         self.round_code = CodeRounder(code_bits) if code_bits else None
         self.streams: StreamStatistics | None = None
         self.held_out_streams: StreamStatistics | None = None
+        self.painted_over: Tensor | None = None
 
     @property
     def code_floats(self) -> int:
@@ -125,6 +126,7 @@ class LitStreamingAutoencoder(LitVideoModel):
 
         change = self.detect_change(frame, streams.previous, streams.noise)
         mean = self.recall(frame, streams)
+        self.painted_over = mean
         reconstruction, codes = self(frame, mean)
         loss = self.loss(reconstruction, frame, change)
         metrics = {
@@ -156,7 +158,8 @@ class LitStreamingAutoencoder(LitVideoModel):
             return streams.mean
         mean = self.scenes.observe(frame)
         if len(frame) == 1 and self.trainer.world_size == 1:
-            self.scenes.swap_weights(self.net, self.optimizers().optimizer)
+            optimizer: Any = self.optimizers()
+            self.scenes.swap_weights(self.net, optimizer.optimizer)
         return mean
 
     def learn(self, loss: Tensor) -> None:
@@ -166,7 +169,7 @@ class LitStreamingAutoencoder(LitVideoModel):
         is sqrt(2L): δ∇δ = ∇L. Over several ranks δ is averaged like the gradients are, since
         replicas that took steps of different length would drift apart.
         """
-        optimizer = self.optimizers()
+        optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         if isinstance(optimizer.optimizer, ObGD):
             error = (2 * loss).sqrt()
@@ -175,7 +178,8 @@ class LitStreamingAutoencoder(LitVideoModel):
         else:
             self.manual_backward(loss)
             optimizer.step()
-        if scheduler := self.lr_schedulers():
+        scheduler: Any = self.lr_schedulers()
+        if scheduler is not None:
             scheduler.step()
 
     @torch.no_grad()
@@ -255,7 +259,7 @@ class LitStreamingAutoencoder(LitVideoModel):
 
     def feature_maps(self, frame: Tensor) -> dict[str, Tensor]:
         """Activations `(b, c, h', w')` of each encoder and decoder branch for frames in [0, 1]."""
-        mean = torch.zeros_like(frame) if self.streams is None else self.streams.mean
+        mean = torch.zeros_like(frame) if self.painted_over is None else self.painted_over
         return self.net.feature_maps(frame, *self.given(mean))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -10,8 +10,8 @@ class StreamStatistics:
     """Previous frame, running mean and noise level of b parallel streams.
 
     The running mean is exponential with weight 1/horizon, and the plain mean before `horizon`
-    frames have been seen; black before the first frame. Nothing here is a parameter or a buffer: each rank
-    sees its own streams, so replicas must not share it.
+    frames have been seen; black before the first frame. Nothing here is a parameter or a buffer:
+    each rank sees its own streams, so replicas must not share it.
 
     Args:
         frame: any frame batch `(b, c, h, w)`; gives shape, dtype and device.
