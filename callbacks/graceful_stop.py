@@ -27,6 +27,12 @@ class GracefulStop(Callback):
         self.interrupted = False
         self._previous_handler: Any = None
 
+    @staticmethod
+    def stopped(trainer: L.Trainer) -> bool:
+        """Whether Ctrl+C ended the run of this trainer."""
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        return any(isinstance(c, GracefulStop) and c.interrupted for c in callbacks)
+
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Takes over Ctrl+C for the time of the training."""
         try:

@@ -1,16 +1,9 @@
-"""Shared by every test: two threads at most, and runs that stay inside the test's folder."""
+"""Shared by every test: threads that do not spin, as in `train.py`."""
 
-from pathlib import Path
+import os
 
-import pytest
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import torch
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
-
-ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def root() -> Path:
-    """The repository."""
-    return ROOT
