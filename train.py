@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 # Before torch loads: threads that spin while they wait made steps on a shared machine 40x slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -23,7 +22,7 @@ from lit_modules.checkpoints import read_checkpoint
 class LitArcadeCLI(LightningCLI):
     """LightningCLI with `configs/base.yaml` under every preset."""
 
-    def __init__(self, args: ArgsType = None, **kwargs: Any) -> None:
+    def __init__(self, args: ArgsType = None) -> None:
         super().__init__(
             LitVideoModel,
             L.LightningDataModule,
@@ -36,7 +35,6 @@ class LitArcadeCLI(LightningCLI):
             },
             parser_class=OneLineParser,
             args=args,
-            **kwargs,
         )
 
     def _parse_ckpt_path(self) -> None:
@@ -44,11 +42,9 @@ class LitArcadeCLI(LightningCLI):
         config = self.config[self.config.subcommand]
         if config.get("ckpt_path"):
             saved = read_checkpoint(config.ckpt_path)["class_name"]
-            asked = config.model.class_path.rpartition(".")[2]
-            if saved != asked:
-                raise ValueError(
-                    f"{config.ckpt_path} holds a {saved}; give its preset, not {asked}'s"
-                )
+            if saved != (asked := config.model.class_path.rpartition(".")[2]):
+                path = config.ckpt_path
+                raise ValueError(f"{path} holds a {saved}, not a {asked}; give its own preset")
         super()._parse_ckpt_path()
 
 
