@@ -136,7 +136,7 @@ def side_by_side(pairs: Sequence[Pair], height: int | None = None) -> Iterator[N
         height: rows of the result at most, in pixels; None keeps the size.
     """
     for pair in pairs:
-        halves = [x if not x.is_floating_point() else to_uint8(x.clamp(0, 1)) for x in pair]
+        halves = [to_uint8(x) if x.is_floating_point() else x for x in pair]
         # 2 x (3, h, w) -> (h, 2w, 3)
         image = np.concatenate([x.permute(1, 2, 0).cpu().numpy() for x in halves], axis=1)
         if height is not None and image.shape[0] > height:

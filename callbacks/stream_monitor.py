@@ -189,7 +189,7 @@ def _pictures(pl_module: L.LightningModule, outputs: dict[str, Any]) -> list[Sum
 
     The error is shown as its square root, so that a late run's small ones stay visible.
     """
-    frame, reconstruction = outputs["frame"][0], outputs["reconstruction"][0].clamp(0, 1)
+    frame, reconstruction = outputs["frame"][0], outputs["reconstruction"][0]
     error = (frame - reconstruction).abs().mean(0, keepdim=True).sqrt().expand_as(frame)
     change = outputs["change_mask"][0].to(frame.dtype).expand_as(frame)
     shown = {

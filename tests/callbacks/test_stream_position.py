@@ -94,13 +94,13 @@ def test_rng_states_repeat_what_follows():
 
 
 @pytest.mark.slow
-def test_two_ranks_resume_each_its_own_stream(tmp_path, root):
+def test_two_ranks_resume_each_its_own_stream(tmp_path):
     def fit(name, *checkpoint):
         folder = tmp_path / name
         folder.mkdir()
         script = Path(__file__).with_name("fit_two_ranks.py")
         command = [sys.executable, str(script), str(folder), "3", *map(str, checkpoint)]
-        path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
+        path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
         environment = os.environ | {"PYTHONPATH": path}
         subprocess.run(command, check=True, timeout=300, capture_output=True, env=environment)
         ranks = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
