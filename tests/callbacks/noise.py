@@ -58,7 +58,12 @@ class NoiseData(L.LightningDataModule):
     def train_dataloader(self) -> Endless:
         first = 1000 * self.trainer.global_rank
         stream = NoiseStream(first if self.position is None else self.position, self.streams)
-        return Endless(DataLoader(stream, batch_size=None, num_workers=self.num_workers))
+        loader = DataLoader(stream, batch_size=None, num_workers=self.num_workers)
+        self.loader = Endless(loader)
+        return self.loader
+
+    def teardown(self, stage: str) -> None:
+        self.loader.iterator = None  # ends its worker
 
 
 class NoiseLearner(L.LightningModule):
