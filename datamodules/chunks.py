@@ -1,34 +1,28 @@
-"""Streams of frames, played in chunks and handed over as one tensor.
+"""Streams of frames, played side by side in chunks.
 
 One frame a message costs the main process 300 µs; 64 frames of palette indices in one message cost
-a few µs each. So a worker plays a chunk of every stream it owns and packs all of them into one
-tensor, which `unpack` views on the other side. Tensors in shared memory are written again and
-again in turn (a fresh one costs a page fault every 4 KiB on either side: 25 µs a frame) and cross
-the process boundary once; later messages only name them.
+a few µs each. So a worker plays a chunk of every stream it owns and hands all of it over at once.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from itertools import cycle, groupby
-from math import prod
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
+
+from datamodules.packing import SLACK, Packer
 
 PREFETCH = 2
 SLOTS = PREFETCH + 1  # those that are being written or wait, and the one that is being read
 
 Snapshot = dict[str, Any]
 """Where a stream stands, in plain values; an array under `state` is its only bulk."""
-
-
-SLACK = 4096  # states differ by a few bytes: such a chunk still fits in the tensor before
 
 
 class StreamError(OSError):
@@ -39,7 +33,7 @@ class Frame(NamedTuple):
     """One native frame and where it comes from."""
 
     pixels: NDArray[np.uint8]
-    """Palette indices `(h, w)` or RGB `(h, w, 3)`."""
+    """Palette indices `(h, w)` or RGB `(h, w, 3)`, contiguous; valid until the next frame."""
     action: int
     episode_start: bool
     source: int
@@ -105,11 +99,12 @@ class StreamSet(IterableDataset[dict[str, Any]], ABC):
         try:
             for index in mine:
                 sources.append(self._take_up(index))
-            ring: list[Tensor | None] = [None] * (SLOTS if worker else 0)
-            for slot in cycle(range(SLOTS)):
-                # All streams switch games at the same step, whichever worker plays them.
-                steps = min([self.chunk, *(s.uniform for s in sources if s.uniform)])
-                yield pack([play(source, steps) for source in sources], ring, slot)
+            # Without a worker a chunk is used up before the next one is played.
+            ring: list[Tensor | None] = [None] * (SLOTS if worker else 1)
+            for slot in cycle(range(len(ring))):
+                packer = Packer(ring[slot], shared=worker is not None)
+                yield play(sources, self.chunk, packer).message(slot, take_notes(sources))
+                ring[slot] = packer.blob
         except StreamError as error:
             yield {"error": str(error)}
         finally:
@@ -127,138 +122,27 @@ class StreamSet(IterableDataset[dict[str, Any]], ABC):
         return source
 
 
-class Chunk(NamedTuple):
-    """Frames of one stream and the snapshot that they follow."""
-
-    snapshot: Snapshot
-    frames: list[Frame]
-    palette: NDArray[np.int32] | None
-    notes: list[str]
-
-
-def play(source: Source, steps: int) -> Chunk:
-    """The next frames of a stream."""
-    snapshot = source.snapshot()
-    frames = [source.next(remember=left == 0) for left in reversed(range(steps))]
-    notes, source.notes = source.notes, []
-    return Chunk(snapshot, frames, source.palette, notes)
+def play(sources: list[Source], chunk: int, packer: Packer) -> Packer:
+    """Plays the next frames of each stream; fewer than a chunk where games are about to switch."""
+    # All streams switch at the same step, whichever worker plays them.
+    steps = min([chunk, *(source.uniform for source in sources if source.uniform)])
+    for source in sources:
+        packer.begin(source.snapshot())
+        for left in reversed(range(steps)):
+            pixels, *record = source.next(remember=left == 0)
+            if packer.blob is None:
+                packer.reserve(len(sources) * (steps * pixels.nbytes + SLACK))
+            packer.add(pixels, tuple(record))
+        packer.end(source.palette)
+    return packer
 
 
-class Unpacked(NamedTuple):
-    """An item again: `t` steps of `n` streams; pixels are views of the item's one tensor."""
-
-    pixels: list[list[Tensor]]
-    """Of each stream: runs of frames of one size, `(count, h, w)` or `(count, h, w, 3)`."""
-    records: Tensor
-    """`(n, t, 5)` float64: action, episode start, source, frame index, seconds."""
-    palettes: Tensor
-    """`(n, 256)` int32."""
-    snapshots: list[Snapshot]
-    notes: list[str]
-
-
-def pack(chunks: list[Chunk], ring: list[Tensor | None], slot: int = 0) -> dict[str, Any]:
-    """Lays all arrays of the chunks end to end in one tensor.
-
-    Args:
-        chunks: one of each stream, all of the same length.
-        ring: this worker's tensors in shared memory, filled as needed; empty for a fresh tensor.
-        slot: which tensor of the ring to overwrite.
-    """
-    runs = [
-        [(len(list(run)), shape) for shape, run in groupby(f.pixels.shape for f in chunk.frames)]
-        for chunk in chunks
-    ]
-    states = [len(chunk.snapshot.get("state", ())) for chunk in chunks]
-    layout = Layout(len(chunks[0].frames), runs, states)
-    nbytes = layout.nbytes()
-    blob = ring[slot] if ring else None
-    known = blob is not None and len(blob) >= nbytes
-    if blob is None or not known:
-        blob = torch.empty(nbytes + SLACK if ring else nbytes, dtype=torch.uint8)
-        if ring:
-            ring[slot] = blob.share_memory_()  # type: ignore[no-untyped-call]
-    views = (view.numpy() for view in layout.carve(blob))
-    records, palettes = next(views), next(views)
-    for row, chunk in enumerate(chunks):
-        records[row] = [frame[1:] for frame in chunk.frames]
-        palettes[row] = 0 if chunk.palette is None else chunk.palette
-        frames = iter(chunk.frames)
-        for _ in runs[row]:
-            for pixels in next(views):
-                pixels[:] = next(frames).pixels
-        next(views)[:] = chunk.snapshot.get("state", ())
-    return {
-        "slot": slot,
-        "blob": None if known else blob,
-        "layout": layout,
-        "snapshots": [drop_state(chunk.snapshot) for chunk in chunks],
-        "notes": [note for chunk in chunks for note in chunk.notes],
-    }
-
-
-def unpack(item: dict[str, Any], ring: dict[int, Tensor]) -> Unpacked:
-    """Inverse of `pack`; the frames are views, valid until the slot is written again.
-
-    Args:
-        item: what `pack` made.
-        ring: the worker's tensors met so far by slot; kept up to date here.
-
-    Raises:
-        StreamError: if the item tells that a stream cannot go on.
-    """
-    if "error" in item:
-        raise StreamError(item["error"])
-    layout: Layout = item["layout"]
-    if item["blob"] is not None:
-        ring[item["slot"]] = item["blob"]
-    views = layout.carve(ring[item["slot"]])
-    records, palettes = next(views), next(views)
-    pixels: list[list[Tensor]] = []
-    snapshots: list[Snapshot] = []
-    for runs, snapshot in zip(layout.runs, item["snapshots"], strict=True):
-        pixels.append([next(views) for _ in runs])
-        state = next(views)
-        # A clone: a checkpoint must not keep (or store) the whole chunk for it.
-        snapshots.append({**snapshot, "state": state.clone()} if len(state) else snapshot)
-    return Unpacked(pixels, records, palettes, snapshots, item["notes"])
-
-
-class Layout(NamedTuple):
-    """What lies where in the tensor of an item."""
-
-    steps: int
-    runs: list[list[tuple[int, tuple[int, ...]]]]
-    """Of each stream: how many frames of which shape follow one another."""
-    states: list[int]
-    """Of each stream: bytes of its snapshot's state."""
-
-    def parts(self) -> Iterator[tuple[torch.dtype, tuple[int, ...]]]:
-        """Type and shape of each array; the widest types come first, so that all are aligned."""
-        streams = len(self.runs)
-        yield torch.float64, (streams, self.steps, len(Frame._fields) - 1)
-        yield torch.int32, (streams, 256)
-        for runs, state in zip(self.runs, self.states, strict=True):
-            for count, shape in runs:
-                yield torch.uint8, (count, *shape)
-            yield torch.uint8, (state,)
-
-    def nbytes(self) -> int:
-        """Size of the tensor."""
-        return sum(dtype.itemsize * prod(shape) for dtype, shape in self.parts())
-
-    def carve(self, blob: Tensor) -> Iterator[Tensor]:
-        """Views of the arrays in order."""
-        start = 0
-        for dtype, shape in self.parts():
-            end = start + dtype.itemsize * prod(shape)
-            yield blob[start:end].view(dtype).view(shape)
-            start = end
-
-
-def drop_state(snapshot: Snapshot) -> Snapshot:
-    """The snapshot without its bulk."""
-    return {name: value for name, value in snapshot.items() if name != "state"}
+def take_notes(sources: list[Source]) -> list[str]:
+    """What the streams have to tell the user, once."""
+    notes = [note for source in sources for note in source.notes]
+    for source in sources:
+        source.notes = []
+    return notes
 
 
 def find(position: Any, index: int) -> dict[str, Any]:

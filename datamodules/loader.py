@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.chunks import PREFETCH, StreamError, StreamSet, Unpacked, unpack
+from datamodules.chunks import PREFETCH, StreamError, StreamSet
+from datamodules.packing import Unpacked, unpack
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ class StreamLoader:
                 deaths += 1
                 if deaths > self.max_restarts:
                     raise StreamError(
-                        f"worker processes died {deaths} times ({first_line(error)}); is memory "
-                        "short? lower data.num_workers or data.streams"
+                        f"worker processes died {deaths} times ({first_line(error)}); is memory or "
+                        "/dev/shm short? lower data.chunk, data.num_workers or data.streams"
                     ) from error
                 self._say(
                     f"a worker process died ({first_line(error)}); workers start again "
@@ -80,7 +81,7 @@ class StreamLoader:
         rings: list[dict[int, Tensor]] = [{} for _ in range(max(workers, 1))]
         while True:
             # The loader takes the workers in turn, so a round is one item of each.
-            shares = [unpack(next(items), ring) for ring in rings]
+            shares = [unpack(good(next(items)), ring) for ring in rings]
             for note in (note for share in shares for note in share.notes):
                 self._say(note)
             yield from unroll(shares, streams.indices)
@@ -90,6 +91,13 @@ class StreamLoader:
         if message not in self._said:
             self._said.add(message)
             log.warning(message)
+
+
+def good(item: dict[str, Any]) -> dict[str, Any]:
+    """The item, unless it tells that a stream cannot go on."""
+    if "error" in item:
+        raise StreamError(item["error"])
+    return item
 
 
 def unroll(shares: list[Unpacked], indices: list[int]) -> Iterator[dict[str, Any]]:
