@@ -129,7 +129,7 @@ class ObGD(Optimizer):
             if p.grad is None:
                 p.grad = view
             elif p.grad is not view:
-                p.grad.detach_().zero_()
+                p.grad = p.grad.detach().zero_()  # DDP's are views, which cannot detach in place
 
     def _update(self, delta: float | Tensor) -> None:
         self._update_trace()

@@ -221,6 +221,20 @@ def test_parameters_and_gradients_share_buffers() -> None:
     assert not any(p.grad.any() for p in net.parameters())
 
 
+def test_gradients_of_others_are_zeroed_in_their_place() -> None:
+    net = network()
+    optimizer = ObGD(net.parameters())
+    bucket = torch.ones(200, dtype=torch.float64)
+    net[4].bias.grad = bucket[:4]  # as DDP does with gradient_as_bucket_view
+    (net[0].weight.grad,) = torch.autograd.grad(
+        (net[0].weight ** 2).sum(), [net[0].weight], create_graph=True
+    )
+    optimizer.zero_grad()
+    assert not any(p.grad.any() or p.grad.requires_grad for p in net.parameters())
+    assert net[4].bias.grad.data_ptr() == bucket.data_ptr()
+    assert bucket.sum() == 196
+
+
 @pytest.mark.parametrize("limit", [0.5, 1e6])
 def test_clipping_equals_clip_grad_norm(limit: float) -> None:
     net, other = network(), network()
