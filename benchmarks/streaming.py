@@ -1,7 +1,8 @@
 """Frames per second and online error of each preset and optimizer, per game and seed.
 
 Every run is `train.py fit` in a process of its own, and its figures are those of `summary.json`.
-Runs that a folder already holds are not repeated, so an interrupted benchmark goes on where it was.
+Runs that a folder already holds are not repeated, so an interrupted benchmark goes on where it was,
+and they are reported too, so a long one can be run in parts.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ LEARNERS = {
     "atari": [ATARI],
     "atari-stateless": [ATARI, "--model.background", "false"],
     "atari-adam": [ATARI, "--model.optimizer", "Adam", "--model.optimizer.lr", "1.0e-3"],
-    "three_branch": [THREE_BRANCH],
-    "three_branch-adaptive": [THREE_BRANCH, "--model.optimizer", "AdaptiveObGD"],
-    "three_branch-adam": [
+    "three-branch": [THREE_BRANCH],
+    "three-branch-adaptive": [THREE_BRANCH, "--model.optimizer", "AdaptiveObGD"],
+    "three-branch-adam": [
         THREE_BRANCH, "--model.optimizer", "Adam", "--model.optimizer.lr", "1.0e-3",
     ],
 }  # fmt: skip
@@ -60,8 +61,12 @@ def main(argv: list[str]) -> dict[str, Any]:
         for seed in options.seeds
     ]
     with ThreadPoolExecutor(options.jobs) as pool:
-        results = pool.map(lambda run: measure(run, options), runs)
-        rows = list(track(results, "training", total=len(runs)))
+        results = pool.map(lambda run: train(run, options), runs)
+        list(track(results, "training", total=len(runs)))
+    rows = [
+        figures(path)
+        for path in sorted(options.folder.glob(f"*/frames_{options.frames}/summary.json"))
+    ]
     return {
         "frames": options.frames,
         "jobs": options.jobs,
@@ -70,29 +75,34 @@ def main(argv: list[str]) -> dict[str, Any]:
     }
 
 
-def measure(run: tuple[str, str, int], options: argparse.Namespace) -> dict[str, Any]:
-    """The figures of one training run: learner, game and seed."""
+def train(run: tuple[str, str, int], options: argparse.Namespace) -> None:
+    """One training run of a learner on a game with a seed, unless the folder holds it."""
     learner, game, seed = run
-    name = f"{learner}_{game}_{seed}_{options.frames}"
-    summary = options.folder / name / "version_0" / "summary.json"
-    if not summary.exists():
-        command = [
-            *(sys.executable, "train.py", "fit", "-c", *LEARNERS[learner]),
-            *("--data.games", game, "--data.seed", str(seed), "--seed_everything", str(seed)),
-            *("--model.code_bits", "8", "--trainer.max_steps", str(options.frames)),
-            *("--trainer.logger.save_dir", str(options.folder), "--trainer.logger.name", name),
-            *("--trainer.logger.version", "0"),
-        ]
-        threads = {"OMP_NUM_THREADS": "1"} if options.jobs > 1 else {}
-        done = subprocess.run(
-            command, env={**os.environ, **threads}, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    figures = json.loads(summary.read_text())
-    figures["rounded_code_mse_last100"] = figures["metrics"]["online/mse_rounded_code"]
-    kept = {figure: figures[figure] for figure in FIGURES}
-    return {"learner": learner, "game": game, "seed": seed, **kept}
+    name = f"{learner}_{game}_{seed}"
+    if (options.folder / name / f"frames_{options.frames}" / "summary.json").exists():
+        return
+    command = [
+        *(sys.executable, "train.py", "fit", "-c", *LEARNERS[learner]),
+        *("--data.games", game, "--data.seed", str(seed), "--seed_everything", str(seed)),
+        *("--model.code_bits", "8", "--trainer.max_steps", str(options.frames)),
+        *("--trainer.logger.save_dir", str(options.folder), "--trainer.logger.name", name),
+        *("--trainer.logger.version", f"frames_{options.frames}"),
+    ]
+    threads = {"OMP_NUM_THREADS": "1"} if options.jobs > 1 else {}
+    done = subprocess.run(
+        command, env={**os.environ, **threads}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+
+
+def figures(summary: Path) -> dict[str, Any]:
+    """What `summary.json` in the folder of a run says."""
+    learner, game, seed = summary.parent.parent.name.split("_")[-3:]
+    found = json.loads(summary.read_text())
+    found["rounded_code_mse_last100"] = found["metrics"]["online/mse_rounded_code"]
+    kept = {figure: found[figure] for figure in FIGURES}
+    return {"learner": learner, "game": game, "seed": int(seed), **kept}
 
 
 def means(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -7,15 +7,16 @@ from types import FrameType
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 
-class GracefulStop(Callback):
+class GracefulStop(Checkpoint):
     """Ctrl+C stops after the batch at hand; a second Ctrl+C stops at once.
 
     An interrupt in the middle of a step would leave weights that have learned from a frame that the
     stream position has not passed, and such a run could not be resumed exactly. However a run ends,
-    `last.ckpt` then is its last step's, also when `every_n_train_steps` does not divide it.
+    `last.ckpt` then is its last step's, also when `every_n_train_steps` does not divide it. Like
+    all that saves checkpoints it comes after the callbacks whose state it saves.
 
     Args:
         agree_every_n_steps: how often several ranks agree on stopping, in steps; one rank alone
@@ -61,11 +62,17 @@ class GracefulStop(Callback):
         else:
             return
         if stop:
-            self.interrupted = True
-            trainer.should_stop = True
+            self.interrupted = trainer.should_stop = True
+            self._save(trainer)  # before Lightning counts the epoch that is cut short as done
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Saves the last step where the checkpoint callback has not."""
+        """Saves the last step of a run that came to its end."""
+        if not self.interrupted:
+            self._save(trainer)
+        self._restore_handler()
+
+    def _save(self, trainer: L.Trainer) -> None:
+        """Brings `last.ckpt` of each checkpoint callback that keeps one up to this step."""
         for callback in trainer.checkpoint_callbacks:
             if (
                 isinstance(callback, ModelCheckpoint)
@@ -73,9 +80,8 @@ class GracefulStop(Callback):
                 and callback._last_global_step_saved != trainer.global_step
                 and not trainer.fast_dev_run  # type: ignore[attr-defined]
             ):
-                assert callback.dirpath is not None
-                trainer.save_checkpoint(f"{callback.dirpath}/{callback.CHECKPOINT_NAME_LAST}.ckpt")
-        self._restore_handler()
+                last = f"{callback.dirpath}/{callback.CHECKPOINT_NAME_LAST}.ckpt"
+                trainer.save_checkpoint(last)
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException

@@ -18,11 +18,11 @@ FIVE_GAMES = '["Breakout","Assault","SpaceInvaders","Pacman","Asteroids"]'
 STEPS = 400
 
 
-def command(folder: Path, workers: int, *more: str) -> list[str]:
+def command(folder: Path, workers: int, *more: str, preset: str = "atari") -> list[str]:
     """A small run that plays five games at once and saves often."""
     return [
         *(sys.executable, "train.py", "fit"),
-        *("-c", "configs/streaming_ae/atari.yaml", "-c", "tests/conf/atari.yaml"),
+        *("-c", f"configs/streaming_ae/{preset}.yaml", "-c", f"tests/conf/{preset}.yaml"),
         *("--data.games", FIVE_GAMES, "--data.streams", "5", "--data.num_workers", str(workers)),
         *("--trainer.max_steps", str(STEPS), "--trainer.limit_train_batches", "150"),
         *("-c", "tests/conf/save_often.yaml"),
@@ -104,3 +104,15 @@ def test_interrupted_run_ends_cleanly_with_gif_and_summary_and_resumes(tmp_path:
     assert torch.load(path, weights_only=True)["global_step"] < STEPS
     finish(command(tmp_path / "stopped", 0, "--ckpt_path", str(path)))
     assert_identical(final_state(tmp_path / "whole"), final_state(tmp_path / "stopped"))
+
+
+def test_scenes_and_traces_of_obgd_resume_bit_identical(tmp_path: Path) -> None:
+    scenes = ("--model.scenes", "4", "--data.streams", "1", "--data.switch_every", "60")
+    for preset, more in (("atari", scenes), ("three_branch", ("--data.streams", "1"))):
+        whole, parts = tmp_path / preset / "whole", tmp_path / preset / "parts"
+        steps = ("--trainer.max_steps", str(STEPS // 2))
+        finish(command(whole, 0, *more, preset=preset))
+        finish(command(parts, 0, *more, *steps, preset=preset))
+        path = parts / "streaming_ae/version_0/checkpoints/last.ckpt"
+        finish(command(parts, 0, *more, "--ckpt_path", str(path), preset=preset))
+        assert_identical(final_state(whole), final_state(parts))
