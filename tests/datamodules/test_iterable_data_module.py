@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from typing import Any
 
 import lightning as L
@@ -42,6 +43,12 @@ def test_next_epoch_goes_on_after_the_last_batch_consumed(workers, five_games, e
     epochs = fit(five_games(chunk=4, num_workers=workers), max_epochs=3, limit_train_batches=7)
     whole = fit(five_games(chunk=4), max_epochs=1, limit_train_batches=21)
     assert equal(epochs.seen["train"], whole.seen["train"])
+
+
+def test_no_worker_outlives_the_run(five_games):
+    before = multiprocessing.active_children()
+    fit(five_games(num_workers=2), max_epochs=1, limit_train_batches=3, limit_val_batches=2)
+    assert set(multiprocessing.active_children()) <= set(before)
 
 
 def test_a_second_fit_begins_where_the_first_began(five_games, equal):
