@@ -16,7 +16,7 @@ import torch
 
 from callbacks.clear_errors import one_line_errors
 
-NAMES = ("ale", "gpu", "obgd", "streaming")
+NAMES = ("ale", "forgetting", "gpu", "obgd", "streaming")
 PACKAGES = ("torch", "lightning", "ale-py", "gymnasium", "opencv-python")
 RESULTS = Path(__file__).with_name("results")
 
