@@ -19,7 +19,7 @@ HELD_OUT = 1_000_003
 
 
 class IterableDataModule(L.LightningDataModule, ABC):
-    """One frame of each stream a batch, for ever; see section "Contracts" of the documentation.
+    """One frame of each stream a batch, for ever.
 
     A batch holds `frame` uint8 `(b, 3, h, w)`, `action` int64 `(b,)`, `episode_start` bool `(b,)`,
     `source`, `frame_index` int64 `(b,)`, `seconds` float64 `(b,)` and `position`: where the streams
