@@ -79,12 +79,15 @@ class StreamLoader:
         )
         items = quiet_iterator(loader)
         rings: list[dict[int, Tensor]] = [{} for _ in range(max(workers, 1))]
-        while True:
-            # The loader takes the workers in turn, so a round is one item of each.
-            shares = [unpack(good(next(items)), ring) for ring in rings]
-            for note in (note for share in shares for note in share.notes):
-                self._say(note)
-            yield from unroll(shares, streams.indices)
+        try:
+            while True:
+                # The loader takes the workers in turn, so a round is one item of each.
+                shares = [unpack(good(next(items)), ring) for ring in rings]
+                for note in (note for share in shares for note in share.notes):
+                    self._say(note)
+                yield from unroll(shares, streams.indices)
+        finally:
+            del items  # ends the workers now; an error's traceback would keep them
 
     def _say(self, message: str) -> None:
         """Warns once: frames that are played again after a restart tell the same again."""
