@@ -7,8 +7,10 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ def main(argv: list[str]) -> None:
         "date": datetime.now(UTC).date().isoformat(),
         "command": " ".join(["python -m benchmarks", *argv]),
         "machine": describe_machine(),
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": dict(installed_versions()),
         "figures": figures,
     }
     RESULTS.mkdir(exist_ok=True)
@@ -40,6 +42,13 @@ def main(argv: list[str]) -> None:
     path.write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
     print(f"written to {path}")
+
+
+def installed_versions() -> Iterator[tuple[str, str]]:
+    """Those of the packages that are there: a GPU machine needs no games."""
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            yield package, version(package)
 
 
 def describe_machine() -> dict[str, Any]:

@@ -90,6 +90,13 @@ def test_frame_size_that_does_not_fit_names_value_and_remedy(tmp_path: Path, cap
     assert "data.size" in line
 
 
+def test_sizes_of_data_and_model_that_differ_are_named(tmp_path: Path, capsys) -> None:
+    args = arguments("fit", "streaming_ae/atari.yaml", tmp_path, "--model.size", "[64,56]")
+    line = error_line(capsys, args)
+    assert "(56, 56)" in line
+    assert "(64, 56)" in line
+
+
 def test_checkpoint_of_another_class_is_refused(tmp_path: Path, capsys) -> None:
     other = {"class_name": "LitFlowVideo", "hyper_parameters": {}, "state_dict": {}}
     torch.save(other, tmp_path / "other.ckpt")

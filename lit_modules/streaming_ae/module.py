@@ -103,6 +103,20 @@ class LitStreamingAutoencoder(LitVideoModel):
         self.held_out_streams: StreamStatistics | None = None
         self.painted_over: Tensor | None = None
 
+    def setup(self, stage: str) -> None:
+        """Refuses frames of another size than the network's.
+
+        Raises:
+            ValueError: `data.size` and `model.size` differ.
+        """
+        data: Any = getattr(self.trainer, "datamodule", None)
+        size = getattr(data, "size", self.net.size)
+        if tuple(size) != tuple(self.net.size):
+            raise ValueError(
+                f"data.size {tuple(size)} and model.size {tuple(self.net.size)} differ; "
+                "set both alike"
+            )
+
     @property
     def code_floats(self) -> int:
         """Values in the code of one frame."""
