@@ -47,9 +47,8 @@ def final_state(folder: Path) -> dict[str, Any]:
     versions = sorted((folder / "streaming_ae").iterdir())
     checkpoint = torch.load(versions[-1] / "checkpoints/last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == STEPS
-    kept = ("state_dict", "optimizer_states", "streams")
-    own = {name: state for name, state in checkpoint["callbacks"].items() if "Summary" in name}
-    return {name: checkpoint[name] for name in kept} | own
+    kept = ("state_dict", "optimizer_states", "streams", "run_summary")
+    return {name: checkpoint[name] for name in kept}
 
 
 def assert_identical(one: Any, other: Any, path: str = "") -> None:
