@@ -42,11 +42,11 @@ def finish(arguments: list[str]) -> None:
     assert done.returncode == 0, output[-3000:]
 
 
-def final_state(folder: Path) -> dict[str, Any]:
+def final_state(folder: Path, steps: int = STEPS) -> dict[str, Any]:
     """Weights, optimizer, stream statistics, positions and last losses of a finished run."""
     versions = sorted((folder / "streaming_ae").iterdir())
     checkpoint = torch.load(versions[-1] / "checkpoints/last.ckpt", weights_only=True)
-    assert checkpoint["global_step"] == STEPS
+    assert checkpoint["global_step"] == steps
     kept = ("state_dict", "optimizer_states", "streams", "run_summary")
     return {name: checkpoint[name] for name in kept}
 
@@ -82,7 +82,7 @@ def test_killed_run_resumes_bit_identical_for_all_five_games(workers: int, tmp_p
     finish(command(tmp_path / "whole", workers))
     killed = start(command(tmp_path / "killed", workers))
     path = wait_for_checkpoint(tmp_path / "killed", killed)
-    time.sleep(random.uniform(0.0, 2.0))
+    time.sleep(random.uniform(0.0, 0.5))
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL  # it had not come to its end
     finish(command(tmp_path / "killed", workers, "--ckpt_path", str(path)))
@@ -106,12 +106,12 @@ def test_interrupted_run_ends_cleanly_with_gif_and_summary_and_resumes(tmp_path:
 
 
 def test_scenes_and_traces_of_obgd_resume_bit_identical(tmp_path: Path) -> None:
-    scenes = ("--model.scenes", "4", "--data.streams", "1", "--data.switch_every", "60")
-    for preset, more in (("atari", scenes), ("three_branch", ("--data.streams", "1"))):
+    one_stream = ("--data.streams", "1", "--trainer.max_steps", "90")
+    scenes = ("--model.scenes", "4", "--data.switch_every", "30")
+    for preset, more in (("atari", (*one_stream, *scenes)), ("three_branch", one_stream)):
         whole, parts = tmp_path / preset / "whole", tmp_path / preset / "parts"
-        steps = ("--trainer.max_steps", str(STEPS // 2))
         finish(command(whole, 0, *more, preset=preset))
-        finish(command(parts, 0, *more, *steps, preset=preset))
+        finish(command(parts, 0, *more, "--trainer.max_steps", "50", preset=preset))
         path = parts / "streaming_ae/version_0/checkpoints/last.ckpt"
         finish(command(parts, 0, *more, "--ckpt_path", str(path), preset=preset))
-        assert_identical(final_state(whole), final_state(parts))
+        assert_identical(final_state(whole, 90), final_state(parts, 90))
