@@ -137,7 +137,6 @@ def load(ckpt_path: str, kind: type[Module], device: str) -> Module:
     return module
 
 
-@torch.inference_mode()
 def batches(data: L.LightningDataModule, module: L.LightningModule) -> Iterator[Any]:
     """The batches of `predict` without a trainer, on the module's device."""
     data.setup("predict")

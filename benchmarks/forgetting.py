@@ -7,7 +7,6 @@ before the switch. Runs that the folder already holds are not repeated.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -50,7 +49,7 @@ def measure(remedy: str, seed: int, folder: Path) -> dict[str, Any]:
             *("--trainer.logger.save_dir", str(folder), "--trainer.logger.version", "version_0"),
             *("--trainer.logger.name", f"{remedy}_{seed}"),
         ]
-        done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
     events = EventAccumulator(str(run), size_guidance={"scalars": 0})

@@ -12,8 +12,6 @@ from typing import NoReturn
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 
-from datamodules.chunks import StreamError
-
 OTHER_FOLDER = "choose another folder (--trainer.logger.save_dir or --out)"
 REMEDIES = {
     "No supported gpu backend found!": "set --trainer.accelerator cpu",
@@ -36,8 +34,7 @@ def one_line_errors(program: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, MisconfigurationException, ImportError, RuntimeError) as error:
-        ours = not isinstance(error, RuntimeError) or isinstance(error, StreamError)
-        known = ours or "out of memory" in str(error)
+        known = not isinstance(error, RuntimeError) or "out of memory" in str(error)
         if os.environ.get("LITARCADE_TRACEBACK") or not known:
             raise
         sys.stderr.write(one_line(program, str(error)))

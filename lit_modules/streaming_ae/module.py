@@ -241,6 +241,7 @@ class LitStreamingAutoencoder(LitVideoModel):
         frame, reconstruction = self.reconstruct(batch)
         return {"frame": frame, "reconstruction": reconstruction}
 
+    @torch.no_grad()
     def reconstruct(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Scaled frames and their reconstructions, in order, with a running mean of their own."""
         frame = self.scale(batch["frame"])
