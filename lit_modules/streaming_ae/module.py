@@ -186,7 +186,7 @@ class LitStreamingAutoencoder(LitVideoModel):
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         if isinstance(optimizer.optimizer, ObGD):
-            error = (2 * loss).sqrt()
+            error = (2 * loss).clamp(min=1e-12).sqrt()  # the root has no slope at 0
             self.manual_backward(error)
             optimizer.step(delta=self.trainer.strategy.reduce(error.detach(), reduce_op="mean"))
         else:
