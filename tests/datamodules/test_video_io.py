@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
 
-from datamodules.video_io import VideoError, read_frames, to_uint8, write_video
+from datamodules.video_io import CODECS, VideoError, read_frames, to_uint8, write_video
 
 RNG = np.random.default_rng(0)
 
@@ -35,6 +36,24 @@ def test_decode_inverts_encode(name, colours, tmp_path):
     pictures, times = decode(tmp_path / name)
     assert np.array_equal(pictures, np.stack(frames))
     assert times == pytest.approx([i / 20 for i in range(6)])
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("size", [(31, 42), (48, 33)])
+def test_every_codec_of_an_avi_keeps_count_time_and_picture(codec, size, tmp_path):
+    rows, columns = np.indices(size)
+    frames = [np.stack([2 * rows, 3 * columns, rows + i], -1).astype(np.uint8) for i in range(70)]
+    write_video(tmp_path / "a.avi", frames, 24, codec=codec)
+    pictures, times = decode(tmp_path / "a.avi")
+    assert times == pytest.approx([i / 24 for i in range(70)])
+    error = np.abs(pictures.astype(int) - np.stack(frames))
+    assert (error.max() == 0) if codec in ("ffv1", "h264") else (error.mean() < 4)
+
+
+def test_strip_holds_the_frames_from_left_to_right(tmp_path):
+    frames = clip(300, count=4)
+    write_video(tmp_path / "a.png", frames, fps=30)
+    assert np.array_equal(imageio.imread(tmp_path / "a.png"), np.concatenate(frames, 1))
 
 
 def test_mp4_is_close_and_its_size_even(tmp_path):
@@ -84,12 +103,16 @@ def test_what_cannot_be_written_is_named(tmp_path):
     for name, given, fps, reason in (
         ("a.xyz", frames, 10, r"cannot write a.xyz; choose one of .gif .mp4 .avi"),
         ("a.gif", [], 10, "no frames"),
+        ("a.png", [], 10, "no frames"),
         ("a.gif", frames, 0, "fps 0"),
         ("a.avi", [frames[0], frames[0][:20]], 10, "all of one size"),
         ("a.avi", [frames[0].astype(float)], 10, "uint8"),
     ):
         with pytest.raises(ValueError, match=reason):
             write_video(tmp_path / name, given, fps)
+    for name, codec in (("a.avi", "divx"), ("a.gif", "ffv1")):
+        with pytest.raises(ValueError, match=r"an .avi takes ffv1 h264 xvid mjpg"):
+            write_video(tmp_path / name, frames, 10, codec=codec)
     assert os.listdir(tmp_path) == []
 
 
