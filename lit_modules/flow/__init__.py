@@ -1,0 +1,1 @@
+"""Flow matching for video: paths, times, solvers and the networks that predict velocities."""
