@@ -10,6 +10,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from lit_modules.checkpoints import load_weights
+from lit_modules.layers.schedule import WarmupCosine
 
 
 class LitVideoModel(L.LightningModule):
@@ -27,6 +28,7 @@ class LitVideoModel(L.LightningModule):
     """
 
     value_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    NOT_ARCHITECTURE: ClassVar[list[str]] = ["optimizer", "lr_scheduler", "init_from", "compile"]
 
     def __init__(
         self,
@@ -67,4 +69,6 @@ class LitVideoModel(L.LightningModule):
         if self._make_lr_scheduler is None:
             return optimizer
         scheduler = self._make_lr_scheduler(optimizer)
+        if isinstance(scheduler, WarmupCosine) and scheduler.total_steps is None:
+            scheduler.total_steps = int(self.trainer.estimated_stepping_batches)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]

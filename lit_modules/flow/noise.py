@@ -53,7 +53,8 @@ class SampleNoise:
     @staticmethod
     def uniform(generators: Sequence[Generator], shape: Sequence[int] = ()) -> Tensor:
         """Float32 `(b, *shape)` in [0, 1), one row from each generator, on its device."""
-        return torch.stack([torch.rand(tuple(shape), generator=g, device=g.device) for g in generators])
+        rows = [torch.rand(tuple(shape), generator=g, device=g.device) for g in generators]
+        return torch.stack(rows)
 
 
 def splitmix64(state: int) -> int:

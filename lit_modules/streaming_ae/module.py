@@ -79,7 +79,7 @@ class LitStreamingAutoencoder(LitVideoModel):
         compile: bool = False,
     ) -> None:
         super().__init__(optimizer, lr_scheduler, init_from, compile)
-        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler", "init_from", "compile"])
+        self.save_hyperparameters(ignore=self.NOT_ARCHITECTURE)
         self.automatic_optimization = False
         blocks = {"residual_blocks": residual_blocks, "transformer_blocks": transformer_blocks}
         self.net: ThreeBranchAutoencoder | PixelShuffleAutoencoder
