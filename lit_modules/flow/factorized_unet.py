@@ -168,7 +168,8 @@ class TimeConvolution(nn.Module):
 
     def forward(self, grid: Tensor, frames: int) -> Tensor:
         """`(b * t, c, h, w)`, channels last -> the same."""
-        x = grid.permute(0, 2, 3, 1).unflatten(0, (-1, frames))  # (b, t, h, w, c), no copy
+        x = grid.permute(0, 2, 3, 1)
+        x = x.view(-1, frames, *x.shape[1:])  # (b * t, h, w, c) -> (b, t, h, w, c)
         before = F.pad(x[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
         after = F.pad(x[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1))
         mixed: Tensor = self.mix(torch.cat([before, x, after], -1))
