@@ -40,6 +40,26 @@ def to_rgb(frames: Tensor | Sequence[Tensor], palettes: Tensor, size: tuple[int,
     return _resize_by_torch(frames, palettes, size)
 
 
+def clips_to_rgb(clips: Tensor | Sequence[Tensor], palettes: Tensor) -> Tensor:
+    """Looks the colours of clips up; colours do not care which frame a row of pixels is from.
+
+    Args:
+        clips: `(b, t, h, w)` palette indices or `(b, t, h, w, 3)` RGB, uint8; a sequence of `b`
+            where some clips are the one and some the other.
+        palettes: as for `to_rgb`.
+
+    Returns:
+        `(b, 3, t, h, w)` uint8, contiguous.
+    """
+    t, h, w = clips[0].shape[:3]
+    tall = (
+        clips.flatten(1, 2)  # (b, t, h, w) -> (b, t * h, w)
+        if isinstance(clips, Tensor)
+        else [clip.flatten(0, 1) for clip in clips]
+    )
+    return to_rgb(tall, palettes, (t * h, w)).view(-1, 3, t, h, w)
+
+
 def _resize_on_cpu(
     pixels: NDArray[np.uint8], palette: NDArray[np.int32], planes: NDArray[np.uint8]
 ) -> None:
@@ -71,14 +91,17 @@ def _bilinear(picture: Any, width: int, height: int) -> Any:
 
 
 def _resize_by_torch(frames: Tensor, palettes: Tensor, size: tuple[int, int]) -> Tensor:
-    if frames.ndim == 3:
-        # (b, 256) int32 -> (b * 256, 3): each stream looks up in its own part of one table
-        table = palettes.contiguous().view(torch.uint8).view(-1, 4)[:, :3].float()
-        offset = 256 * torch.arange(len(frames), device=frames.device, dtype=torch.int32)
-        rgb = F.embedding(frames.int() + offset[:, None, None], table)
-    else:
-        rgb = frames.float()
+    rgb = _look_up(frames, palettes) if frames.ndim == 3 else frames
     rgb = rgb.movedim(-1, 1)  # (b, h, w, 3) -> (b, 3, h, w)
     if rgb.shape[2:] != size:
-        rgb = F.interpolate(rgb, size=size, mode="bilinear", align_corners=False)
-    return rgb.round().to(torch.uint8).contiguous()
+        rgb = F.interpolate(rgb.float(), size=size, mode="bilinear", align_corners=False)
+        rgb = rgb.round().to(torch.uint8)
+    return rgb.contiguous()
+
+
+def _look_up(indices: Tensor, palettes: Tensor) -> Tensor:
+    """`(b, h, w)` indices to `(b, h, w, 3)`; one lookup of four bytes, each in its own palette."""
+    offset = 256 * torch.arange(len(indices), device=indices.device, dtype=torch.int32)
+    place = (indices.int() + offset[:, None, None]).flatten()
+    colours = palettes.flatten().index_select(0, place).view(torch.uint8)
+    return colours.view(*indices.shape, 4)[..., :3]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.pixels import _resize_by_torch, to_rgb
+from datamodules.pixels import _resize_by_torch, clips_to_rgb, to_rgb
 
 RNG = np.random.default_rng(0)
 
@@ -58,6 +58,44 @@ def by_torch(device: str) -> int:
 
 def test_float_path_differs_by_rounding_only():
     assert by_torch("cpu") <= 1
+
+
+def clips() -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+    """Two clips of palette indices `(2, 4, 20, 30)`, their palettes and the RGB they stand for."""
+    games = [[indexed((20, 30 + i)) for i in range(4)] for _ in range(2)]
+    indices = torch.stack(
+        [torch.stack([g[0][:, i:] for i, g in enumerate(game)]) for game in games]
+    )
+    palettes = torch.stack([game[0][1] for game in games])
+    colours = palettes.numpy().view(np.uint8).reshape(2, 256, 4)[..., :3]
+    return indices, palettes, np.stack([c[i] for c, i in zip(colours, indices, strict=True)])
+
+
+def check_clips(device: str) -> None:
+    indices, palettes, rgb = clips()
+    expected = torch.from_numpy(rgb).permute(0, 4, 1, 2, 3)
+    native = torch.from_numpy(rgb).to(device)
+    palettes = palettes.to(device)
+    for given in (indices.to(device), native, [indices[0].to(device), native[1]]):
+        found = clips_to_rgb(given, palettes)
+        assert found.shape == (2, 3, 4, 20, 30)
+        assert found.is_contiguous()
+        assert found.cpu().equal(expected)
+
+
+def test_colours_of_clips_are_exact():
+    check_clips("cpu")
+
+
+@pytest.mark.gpu
+def test_colours_of_clips_are_exact_on_a_gpu():
+    check_clips("cuda")
+
+
+def test_lookup_without_a_resize_is_exact_by_torch_too():
+    indices, palettes, rgb = clips()
+    found = _resize_by_torch(indices[:, 0], palettes, (20, 30))
+    assert found.permute(0, 2, 3, 1).equal(torch.from_numpy(rgb[:, 0]))
 
 
 @pytest.mark.gpu
