@@ -18,8 +18,16 @@ import torch
 
 from callbacks.clear_errors import one_line_errors
 
-NAMES = ("ale", "forgetting", "gpu", "obgd", "streaming")
-PACKAGES = ("torch", "lightning", "ale-py", "gymnasium", "opencv-python")
+NAMES = ("ale", "flow", "flow_gpu", "forgetting", "gpu", "obgd", "streaming")
+PACKAGES = (
+    "torch",
+    "lightning",
+    "ale-py",
+    "gymnasium",
+    "opencv-python",
+    "torchdiffeq",
+    "video-diffusion-pytorch",
+)
 RESULTS = Path(__file__).with_name("results")
 
 

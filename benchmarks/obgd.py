@@ -57,17 +57,17 @@ def main(argv: list[str]) -> dict[str, Any]:
 
 
 def paired(
-    contenders: dict[str, Callable[[], None]], rounds: int, repeats: int
+    contenders: dict[str, Callable[[], None]], rounds: int, repeats: int, warm_up: int = 2
 ) -> dict[str, list[float]]:
-    """CPU milliseconds a call of each contender in each round, after two rounds to warm up."""
+    """CPU milliseconds a call of each contender in each round, after some rounds to warm up."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds + 2):
+    for _ in range(warm_up + rounds):
         for name, call in contenders.items():
             start = time.process_time()
             for _ in range(repeats):
                 call()
             times[name].append((time.process_time() - start) / repeats * 1e3)
-    return {name: values[2:] for name, values in times.items()}
+    return {name: values[warm_up:] for name, values in times.items()}
 
 
 def medians(times: dict[str, list[float]]) -> dict[str, float]:
