@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
-
-from lightning.pytorch.utilities import rank_zero_warn
+from typing import Any
 
 from datamodules.base import IterableDataModule
 from datamodules.chunks import Frame, Snapshot, Source, StreamError, StreamSet
-from datamodules.video_io import SUFFIXES, Rgb, VideoError, read_frames
+from datamodules.decoding import Rgb, VideoError, read_frames
+from datamodules.video_folder import Videos, find_videos, no_videos
 
 
 class Reading(Source):
@@ -75,53 +72,6 @@ class Reading(Source):
     def snapshot(self) -> Snapshot:
         """The file by name and how many of its frames have been read."""
         return {"file": self.files.names()[self.file], "frame": self.next_frame}
-
-
-class Videos(NamedTuple):
-    """The readable files below a folder, in natural order."""
-
-    root: Path
-    paths: list[Path]
-
-    def names(self) -> list[str]:
-        """Paths relative to the folder: a position holds where the folder is moved."""
-        return [path.relative_to(self.root).as_posix() for path in self.paths]
-
-
-def find_videos(data_dir: str) -> Videos:
-    """Every file of video below a folder (or one file) of which the first frame can be decoded.
-
-    Warns once of each file that cannot be read.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    root = Path(data_dir)
-    candidates = (
-        [root] if root.suffix.lower() in SUFFIXES and not root.is_dir() else root.rglob("*")
-    )
-    found = []
-    for path in sorted(candidates, key=natural):
-        if path.suffix.lower() in SUFFIXES:
-            try:
-                next(read_frames(path))
-                found.append(path)
-            except VideoError as error:
-                rank_zero_warn(f"{path} is left out: {error}")
-    if not found:
-        raise ValueError(no_videos(root))
-    return Videos(root if root.is_dir() else root.parent, found)
-
-
-def no_videos(root: Path) -> str:
-    """One line for whoever named the wrong folder."""
-    kinds = " ".join(sorted(SUFFIXES))
-    return f"no readable video ({kinds}) in {root}; set data.data_dir to a folder that has some"
-
-
-def natural(path: Path) -> list[tuple[int, str]]:
-    """Sorts `2.avi` before `10.avi`."""
-    return [(int(d or 0), text) for d, text in re.findall(r"(\d*)(\D*)", path.as_posix())]
 
 
 class AviStream(StreamSet):
