@@ -2,6 +2,7 @@
 
 from callbacks.gif_samples import GifSamples
 from callbacks.graceful_stop import GracefulStop
+from callbacks.loss_curve import LossCurve
 from callbacks.run_summary import RunSummary
 from callbacks.step_progress_bar import StepProgressBar
 from callbacks.stream_monitor import StreamMonitor
@@ -10,6 +11,7 @@ from callbacks.stream_position import StreamPosition
 __all__ = [
     "GifSamples",
     "GracefulStop",
+    "LossCurve",
     "RunSummary",
     "StepProgressBar",
     "StreamMonitor",

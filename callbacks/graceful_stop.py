@@ -15,8 +15,9 @@ class GracefulStop(Checkpoint):
 
     An interrupt in the middle of a step would leave weights that have learned from a frame that the
     stream position has not passed, and such a run could not be resumed exactly. However a run ends,
-    `last.ckpt` then is its last step's, also when `every_n_train_steps` does not divide it. Like
-    all that saves checkpoints it comes after the callbacks whose state it saves.
+    `last.ckpt` then is its last step's, also when `every_n_train_steps` does not divide it, with
+    the weights that training goes on from beside averaged ones. Like all that saves checkpoints it
+    comes after the callbacks whose state it saves.
 
     Args:
         agree_every_n_steps: how often several ranks agree on stopping, in steps; one rank alone
@@ -60,15 +61,24 @@ class GracefulStop(Checkpoint):
         elif (batch_idx + 1) % self.agree_every_n_steps == 0:
             stop = trainer.strategy.reduce_boolean_decision(self.interrupted, all=False)
         else:
-            return
+            stop = False
         if stop:
             self.interrupted = trainer.should_stop = True
-            self._save(trainer)  # before Lightning counts the epoch that is cut short as done
+        # Of an epoch that is cut short, before Lightning counts it as done.
+        if trainer.should_stop or 0 < trainer.max_steps <= trainer.global_step:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Saves the last step of a run of epochs, with what its validation has left.
+
+        Not in `on_train_end`, where averaged weights have taken the place of those that training
+        goes on from.
+        """
+        if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
+            self._save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Saves the last step of a run that came to its end."""
-        if not self.interrupted:
-            self._save(trainer)
+        """Gives Ctrl+C back."""
         self._restore_handler()
 
     def _save(self, trainer: L.Trainer) -> None:
@@ -82,6 +92,9 @@ class GracefulStop(Checkpoint):
             ):
                 last = f"{callback.dirpath}/{callback.CHECKPOINT_NAME_LAST}.ckpt"
                 trainer.save_checkpoint(last)
+                # So that it neither saves this step again nor, at the end, one of its own.
+                callback._last_global_step_saved = trainer.global_step
+                callback._last_checkpoint_saved = last
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException

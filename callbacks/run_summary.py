@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 import time
 import warnings
 from collections import deque
@@ -21,6 +19,8 @@ from rich import get_console
 from rich.table import Table
 from torch import Tensor
 
+from callbacks.atomic_file import replace_file
+
 FIRST, LAST = 500, 100
 ONLINE = {
     "online_mse_last100": "online/mse",
@@ -33,11 +33,11 @@ class RunSummary(Callback):
     """Writes `<run>/summary.json` at the end of `fit`, however it ends, and prints a table.
 
     `steps`, `frames` (of all streams and ranks, over all resumed parts), `frames_per_second` (of
-    this process's part: waiting for data included, validation left out) and `metrics` by logged
-    name. What a module returns as `metrics` from `training_step` is averaged over its last 100
-    steps; what it logs is taken as logged. Modules with `online/mse` among their metrics add
-    `game`, `seed`, `code_floats`, `online_mse_first500`, `online_mse_last100` and both baselines,
-    averaged over ranks; a run cut short by an error speaks for rank 0 alone.
+    this process's part: waiting for data included, validation and samples left out) and `metrics`
+    by logged name. What a module returns as `metrics` from `training_step` is averaged over its
+    last 100 steps; what it logs is taken as logged. Modules with `online/mse` among their metrics
+    add `game`, `seed`, `code_floats`, `online_mse_first500`, `online_mse_last100` and both
+    baselines, averaged over ranks; a run cut short by an error speaks for rank 0 alone.
     """
 
     KEY = "run_summary"
@@ -68,6 +68,10 @@ class RunSummary(Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leaves the time of a validation out."""
+        self._mark = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leaves out what was done between two epochs, such as samples that were drawn."""
         self._mark = time.monotonic()
 
     def on_train_batch_end(
@@ -182,8 +186,7 @@ class RunSummary(Callback):
             return
         path = self._folder / "summary.json"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            _replace(path, json.dumps(_finite(summary), indent=2) + "\n")
+            replace_file(path, (json.dumps(_finite(summary), indent=2) + "\n").encode())
         except OSError as error:
             warnings.warn(f"{path} was not written ({error})", stacklevel=2)
 
@@ -202,19 +205,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(entry) for key, entry in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def _places(trainer: L.Trainer, folder: Path | None) -> dict[str, Path]:

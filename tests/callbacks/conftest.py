@@ -12,7 +12,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from noise import NoiseData, NoiseLearner
+from noise import ClipData, ClipGenerator, NoiseData, NoiseLearner
 
 
 class Run:
@@ -68,3 +68,13 @@ def learner() -> type[NoiseLearner]:
 @pytest.fixture
 def noise_data() -> type[NoiseData]:
     return NoiseData
+
+
+@pytest.fixture
+def generator() -> type[ClipGenerator]:
+    return ClipGenerator
+
+
+@pytest.fixture
+def clip_data() -> type[ClipData]:
+    return ClipData

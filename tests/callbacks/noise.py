@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
@@ -109,3 +109,69 @@ class NoiseLearner(L.LightningModule):
 
     def feature_maps(self, frame: Tensor) -> dict[str, Tensor]:
         return {"encoder/small": self.net(frame), "decoder/small": frame[:, :2]}
+
+
+class ClipData(L.LightningDataModule):
+    """Clips of noise, as many epochs as one likes; `sample` is the number of the clip."""
+
+    fps = 25.0
+
+    def __init__(self, batch_size: int = 2, clip_length: int = 3, clips: int = 12) -> None:
+        super().__init__()
+        self.batch_size, self.clip_length, self.clips = batch_size, clip_length, clips
+
+    def train_dataloader(self) -> DataLoader:
+        return self.loader(0)
+
+    def val_dataloader(self) -> DataLoader:
+        return self.loader(1000)
+
+    def loader(self, first: int) -> DataLoader:
+        shape = (3, self.clip_length, 8, 12)
+        clips = [
+            {
+                "video": torch.randint(
+                    0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(i)
+                ),
+                "sample": i,
+            }
+            for i in range(first, first + self.clips)
+        ]
+        return DataLoader(clips, batch_size=self.batch_size)
+
+
+class Samples(NamedTuple):
+    video: Tensor
+
+
+class ClipGenerator(L.LightningModule):
+    """Learns one clip's mean colour by automatic optimisation; `sample` shows it in noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(3, 3)
+        self.losses: list[float] = []
+        self.sampled: list[dict[str, Any]] = []
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
+
+    def loss(self, batch: dict[str, Any]) -> Tensor:
+        colours = batch["video"].float().mean((2, 3, 4)) / 127.5 - 1
+        return (self.net(colours) + torch.randn(3) - 0.5).square().mean()
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        loss = self.loss(batch)
+        self.losses.append(float(loss.detach()))
+        self.log("train/loss", loss)
+        return {"loss": loss}
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self.log("val/loss", self.loss(batch), batch_size=len(batch["video"]))
+
+    def sample(self, num: int, seed: int) -> Samples:
+        torch.randn(7)  # a sampler that also touches the global generator
+        colour = self.net.bias.detach()
+        self.sampled.append({"bias": colour.clone(), "training": self.training, "seed": seed})
+        noise = torch.randn(num, 3, 4, 8, 12, generator=torch.Generator().manual_seed(seed))
+        return Samples(0.1 * noise + colour.view(1, 3, 1, 1, 1))
