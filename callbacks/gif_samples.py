@@ -1,11 +1,11 @@
-"""Source beside reconstruction as a GIF, while a run goes on and when it ends."""
+"""What a model makes, as GIFs, while a run goes on and when it ends."""
 
 from __future__ import annotations
 
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +14,39 @@ import lightning as L
 import numpy as np
 from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
-from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
-from callbacks.event_files import encoded_picture, surviving_writers
-from datamodules.video_io import to_uint8, write_video
+from callbacks.event_files import surviving_writers
+from callbacks.generated_clips import clip_frames, draw, grid_frames
+from callbacks.gif_writer import GifWriter
+from callbacks.graceful_stop import GracefulStop
+from datamodules.video_io import to_uint8
 
 Pair = tuple[Tensor, Tensor]
 
 
 class GifSamples(Callback):
-    """Writes the newest frames of the first stream beside their reconstructions.
+    """Writes GIFs into `<run>/samples` and TensorBoard; one that fails is a warning.
 
-    `<run>/samples/step_0001000.gif` and so on, reduced to `height` and written by a thread beside
-    the training; at the end, however it comes, `samples/final.gif` in full size. TensorBoard gets
-    the same GIFs. A GIF that cannot be written is a warning; one that is due while its forerunner
-    is still being written is left out.
+    Of a model of streams: the newest frames of the first stream beside their reconstructions, as
+    `step_0001000.gif` and so on, reduced to `height` and written by a thread beside the training;
+    one that is due while its forerunner is still being written is left out.
+
+    Of a generator, that is a module with `sample(num, seed)`: after each epoch `sample_epoch1.gif`
+    (one clip) and `grid_epoch1.gif` (all of them) and so on, always from the same noise, so that
+    progress shows, at the data's rate and with averaged weights where they are averaged.
+
+    However a run ends it leaves `final.gif`: the newest pairs in full size, or a grid.
 
     Args:
-        every_n_steps: steps between two GIFs; 0 leaves only the last one.
-        frames: frames in a GIF.
-        stride: every `stride`-th frame is shown.
-        fps: frames per second of the GIF.
-        height: rows of a GIF during the run, in pixels, at most.
+        every_n_steps: steps between two GIFs of a stream; 0 leaves only the last one.
+        frames: frames in a GIF of a stream.
+        stride: every `stride`-th frame of a stream is shown.
+        fps: frames per second of a GIF, unless a generator's data have a rate.
+        height: rows of a stream's GIF during the run, in pixels, at most.
+        every_n_epochs: epochs between two samples of a generator; 0 leaves only the last ones.
+        num: clips in a generator's grid.
+        seed: seed of a generator's samples.
     """
 
     def __init__(
@@ -46,23 +56,28 @@ class GifSamples(Callback):
         stride: int = 1,
         fps: float = 15.0,
         height: int = 112,
+        every_n_epochs: int = 1,
+        num: int = 4,
+        seed: int = 0,
     ) -> None:
         self.every_n_steps = every_n_steps
         self.stride = stride
         self.fps = fps
         self.height = height
+        self.every_n_epochs = every_n_epochs
+        self.num = num
+        self.seed = seed
         self._recent: deque[Pair] = deque(maxlen=frames)
-        self._folder: Path | None = None
-        self._writers: list[Any] = []
-        self._thread: ThreadPoolExecutor | None = None
-        self._job: Future[None] | None = None
+        self._drawn: tuple[int, Tensor] | None = None
+        self._generates = False
+        self._writer: GifWriter | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Finds where to write."""
+        """Finds where to write; on rank 0 alone."""
         log_dir = trainer.log_dir  # on every rank: it is a broadcast
-        if log_dir is not None and trainer.is_global_zero:
-            self._folder = Path(log_dir) / "samples"
-            self._writers = surviving_writers(trainer)
+        if stage == "fit" and log_dir is not None and trainer.is_global_zero:
+            self._writer = GifWriter(Path(log_dir) / "samples", surviving_writers(trainer))
+        self._generates = callable(getattr(pl_module, "sample", None))
 
     def on_train_batch_end(
         self,
@@ -73,52 +88,75 @@ class GifSamples(Callback):
         batch_idx: int,
     ) -> None:
         """Keeps references to this step's pictures; their bytes are made when a GIF is."""
-        if self._folder is None:
+        if self._writer is None or self._generates:
             return
         step = trainer.global_step
         if step % self.stride == 0:
             self._recent.append(_first_stream(batch["frame"], outputs["reconstruction"]))
-        if self.every_n_steps and step % self.every_n_steps == 0:
-            self._write_beside(self._folder / f"step_{step:07d}.gif", step)
+        if self.every_n_steps and step % self.every_n_steps == 0 and not self._writer.busy:
+            frames = partial(side_by_side, list(self._recent), self.height)
+            self._writer.write_beside(
+                f"step_{step:07d}.gif", "samples/source_and_reconstruction", frames, self.fps, step
+            )
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Samples after an epoch; one that was cut short is no epoch."""
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        whole = progress.is_last_batch or progress.current.ready >= trainer.num_training_batches
+        epoch = trainer.current_epoch + 1
+        if self._generates and whole and self.every_n_epochs and epoch % self.every_n_epochs == 0:
+            self._write_samples(trainer, pl_module, epoch)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the last GIF."""
-        self._write_last(trainer)
+        self._write_last(trainer, pl_module)
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         """Writes the last GIF of a run that was cut short."""
-        self._write_last(trainer)
+        at_once = isinstance(exception, KeyboardInterrupt) and GracefulStop.stopped(trainer)
+        if not (at_once and self._generates):  # a second Ctrl+C does not wait for samples
+            self._write_last(trainer, pl_module)
 
-    def _write_beside(self, path: Path, step: int) -> None:
-        if self._job is not None and not self._job.done():
-            return
-        self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="gif")
-        self._job = self._thread.submit(self._write, path, step, list(self._recent), self.height)
-
-    def _write_last(self, trainer: L.Trainer) -> None:
-        if self._thread is not None:
-            self._thread.shutdown(wait=True)
-            self._thread = self._job = None
-        if self._folder is not None and self._recent:
-            self._write(self._folder / "final.gif", trainer.global_step, list(self._recent))
-            self._recent.clear()
-
-    def _write(
-        self, path: Path, step: int, pairs: Sequence[Pair], height: int | None = None
+    def _write_samples(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, epoch: int | None = None
     ) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_video(path, side_by_side(pairs, height), self.fps)
-            encoded = path.read_bytes()
-        except Exception as error:  # disk full, path blocked, encoder: none is worth the run
-            warnings.warn(f"{path} was not written ({error}); training goes on", stacklevel=2)
+        """Writes the clip and the grid of an epoch or, without one, the last grid."""
+        if self._writer is None:
             return
-        *_, h, w = pairs[0][0].shape
-        value = encoded_picture("samples/source_and_reconstruction", encoded, (h, 2 * w))
-        for writer in self._writers:
-            writer.add_summary(Summary(value=[value]), step)
+        step = trainer.global_step
+        if self._drawn is None or self._drawn[0] != step:
+            try:
+                self._drawn = step, draw(trainer, pl_module, self.num, self.seed)
+            except Exception as error:  # out of memory, most likely
+                warnings.warn(
+                    f"nothing was sampled at step {step} ({error}); training goes on", stacklevel=2
+                )
+                return
+        clips = self._drawn[1]
+        fps = getattr(trainer.datamodule, "fps", None) or self.fps  # type: ignore[attr-defined]
+        if epoch is None:
+            frames = partial(grid_frames, clips)
+            self._writer.write("final.gif", "samples/final", frames, fps, step)
+            return
+        for name, tag, frames in (
+            ("sample", "samples/clip", partial(clip_frames, clips[0])),
+            ("grid", "samples/grid", partial(grid_frames, clips)),
+        ):
+            self._writer.write_beside(f"{name}_epoch{epoch}.gif", tag, frames, fps, step)
+
+    def _write_last(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._writer is None:
+            return
+        self._writer.finish()
+        if self._generates and trainer.global_step:
+            self._write_samples(trainer, pl_module)
+        elif self._recent:
+            frames = partial(side_by_side, list(self._recent))
+            tag = "samples/source_and_reconstruction"
+            self._writer.write("final.gif", tag, frames, self.fps, trainer.global_step)
+            self._recent.clear()
 
 
 def _first_stream(frame: Tensor, reconstruction: Tensor) -> Pair:
