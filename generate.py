@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,22 +13,94 @@ from typing import Any, Literal, TypeVar
 # Before torch loads: threads that spin while they wait made steps on a shared machine 40x slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import cv2
 import lightning as L
 import torch
 from jsonargparse import auto_cli
-from rich.progress import track
+from rich.progress import Progress, TimeElapsedColumn, track
 from torch import Tensor
 from torchmetrics import MeanSquaredError, MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
 from callbacks.clear_errors import OneLineParser, one_line_errors
-from datamodules import AleStreamDataModule, AviStreamDataModule, IterableDataModule
-from datamodules.video_io import to_uint8, write_video
-from lit_modules import LitStreamingAutoencoder
+from callbacks.generated_clips import clip_frames, grid_frames
+from datamodules import AleStreamDataModule, AviStreamDataModule, IterableDataModule, buttons
+from datamodules.video_io import VideoError, read_frames, to_uint8, write_video
+from lit_modules import LitFlowVideo, LitStreamingAutoencoder
 from lit_modules.checkpoints import export as export_checkpoint
 from lit_modules.checkpoints import load_module
+from lit_modules.flow.conditioning import UNKNOWN
+from lit_modules.flow.solver import Method
 
 Module = TypeVar("Module", bound=L.LightningModule)
+
+
+def sample(
+    ckpt_path: str,
+    out: str,
+    num: int = 4,
+    seconds: float = 5.0,
+    fps: float = 30.0,
+    steps: int | None = None,
+    solver: Method | None = None,
+    guidance: float | None = None,
+    actions: str | None = None,
+    start_frame: str | None = None,
+    format: Literal["gif", "mp4", "png"] = "gif",
+    seed: int = 0,
+    device: str = "cpu",
+    overwrite: bool = False,
+) -> None:
+    """Generates clips of video and a grid of them all.
+
+    Writes `generated_video_1.gif` (or `.mp4`, or `.png`: the frames side by side) and so on,
+    `generated_videos_grid.gif` and `metrics.json`. Clip k depends on seed and k alone. What is
+    longer than the clips of the training is made piece by piece.
+
+    Args:
+        ckpt_path: checkpoint of a flow-matching generator.
+        out: folder for the files; made if missing.
+        num: clips to generate.
+        seconds: length of each.
+        fps: frames a second; that of the training data gives true speed.
+        steps: steps of the solver from noise to clip; the model's own if left out.
+        solver: `euler`, `midpoint`, `heun` or `dopri5`; the model's own if left out.
+        guidance: 1 follows the actions, more exaggerates them; the model's own if left out.
+        actions: buttons held, such as `right:30,right+jump:10` (frames); unknown after the last.
+        start_frame: picture or video whose first frame the clips begin with.
+        format: file format of the clips.
+        seed: seed of the noise.
+        device: `cpu`, `cuda` or `cuda:N`.
+        overwrite: write over files of an earlier call.
+    """
+    frames = round(seconds * fps)
+    if num < 1 or frames < 1:
+        raise ValueError(f"num {num}, seconds {seconds} and fps {fps} leave nothing to generate")
+    names = [f"generated_video_{clip}.{format}" for clip in range(1, num + 1)]
+    paths = new_files(out, overwrite, *names, "generated_videos_grid.gif", "metrics.json")
+    module = load(ckpt_path, LitFlowVideo, device)
+    held = None if actions is None else held_buttons(actions, frames, module)
+    first = None if start_frame is None else first_frame(start_frame, module)
+
+    clips, evaluations = [], 0
+    start = time.perf_counter()
+    with Progress(*Progress.get_default_columns(), TimeElapsedColumn()) as bar:
+        task = bar.add_task("pieces", total=num * module.pieces(frames, first))
+        for clip, path in enumerate(paths[:num]):
+            made = module.sample(
+                *(1, seed, clip, frames, held, None, first, steps, solver, guidance),
+                progress=lambda: bar.advance(task),
+            )
+            clips.append(to_uint8((made.video[0] + 1) / 2).cpu())
+            evaluations += made.evaluations
+            write_video(path, clip_frames(clips[-1]), fps)
+    took = (time.perf_counter() - start) / num
+    write_video(paths[-2], grid_frames(torch.stack(clips)), fps)
+    report = {"clips": num, "frames": frames, "fps": fps, "seed": seed}
+    report |= {"seconds_per_clip": took, "function_evaluations_per_clip": evaluations / num}
+    paths[-1].write_text(json.dumps(report, indent=2) + "\n")
+    print(f"{took:.2f} seconds and {evaluations / num:g} function evaluations per clip")
+    print(f"written to {paths[0]} … {paths[-2]} and {paths[-1]}")
 
 
 def reconstruct(
@@ -158,6 +231,31 @@ def once_through(stream: Iterator[Any]) -> Iterator[Any]:
         yield batch
 
 
+def held_buttons(actions: str, frames: int, module: LitFlowVideo) -> Tensor:
+    """Buttons held in each frame, `(1, frames)`, unknown after the last that are given."""
+    if not module.hparams["actions"]:
+        raise ValueError(
+            f"actions {actions} are of no use: the model was trained without; "
+            "train one with --model.actions true"
+        )
+    held = torch.full((1, frames), UNKNOWN)
+    given = torch.tensor(buttons.parse(actions)[:frames])
+    held[0, : len(given)] = given
+    return held.to(module.device)
+
+
+def first_frame(path: str, module: LitFlowVideo) -> Tensor:
+    """The picture, or the first frame of the video, as a clip of one frame in [-1, 1]."""
+    try:
+        picture, _ = next(read_frames(path))
+    except VideoError as error:
+        raise ValueError(f"start_frame {path} cannot be read: {error}") from error
+    height, width = module.size
+    sized = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    frame = module.scale(torch.from_numpy(sized).to(module.device))
+    return frame.permute(2, 0, 1)[None, :, None]  # (h, w, 3) -> (1, 3, 1, h, w)
+
+
 def beside_error(frame: Tensor, reconstruction: Tensor) -> Tensor:
     """Frames and reconstructions `(b, 3, h, w)` -> with the absolute error `(b, 3, h, 3w)`."""
     return torch.cat([frame, reconstruction, (frame - reconstruction).abs()], dim=-1)
@@ -167,7 +265,7 @@ def main(args: list[str] | None = None) -> None:
     """Runs the command line; a mistake in it ends in one line and a non-zero exit status."""
     with one_line_errors("generate.py"):
         auto_cli(
-            [reconstruct, export],
+            [sample, reconstruct, export],
             args,
             as_positional=False,
             parser_class=OneLineParser,

@@ -22,7 +22,7 @@ def run(arguments: list[str]) -> None:
 
 def fit(folder: Path, preset: str, *more: str) -> list[str]:
     return [
-        *("fit", "-c", f"configs/streaming_ae/{preset}.yaml", "-c", f"tests/conf/{preset}.yaml"),
+        *("fit", "-c", f"configs/{preset}.yaml", "-c", f"tests/conf/{preset}.yaml"),
         *("--trainer.logger.save_dir", str(folder), *more),
     ]
 
@@ -31,7 +31,7 @@ def ranks(folder: Path, count: int) -> list[dict]:
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(count)]
 
 
-@pytest.mark.parametrize("preset", ["atari", "three_branch"])
+@pytest.mark.parametrize("preset", ["streaming_ae/atari", "streaming_ae/three_branch"])
 def test_replicas_stay_equal_under_ddp_on_different_frames(preset: str, tmp_path: Path) -> None:
     script = str(ROOT / "tests/fit_and_keep.py")
     run([sys.executable, script, str(tmp_path), *fit(tmp_path, preset, *TWO_RANKS)])
@@ -44,8 +44,8 @@ def test_replicas_stay_equal_under_ddp_on_different_frames(preset: str, tmp_path
 def test_two_ranks_see_what_one_rank_with_two_streams_sees(tmp_path: Path) -> None:
     script = str(ROOT / "tests/fit_and_keep.py")
     two, one = tmp_path / "two", tmp_path / "one"
-    run([sys.executable, script, str(two), *fit(two, "atari", *TWO_RANKS)])
-    run([sys.executable, script, str(one), *fit(one, "atari", "--data.streams", "2")])
+    run([sys.executable, script, str(two), *fit(two, "streaming_ae/atari", *TWO_RANKS)])
+    run([sys.executable, script, str(one), *fit(one, "streaming_ae/atari", "--data.streams", "2")])
     both, (alone,) = ranks(two, 2), ranks(one, 1)
     assert torch.equal(torch.cat([rank["frame"] for rank in both]), alone["frame"])
     for name, weight in alone["weights"].items():
@@ -54,5 +54,5 @@ def test_two_ranks_see_what_one_rank_with_two_streams_sees(tmp_path: Path) -> No
 
 def test_torchrun_trains_to_the_end(tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    run([*torchrun, "train.py", *fit(tmp_path, "atari", *TWO_RANKS)])
+    run([*torchrun, "train.py", *fit(tmp_path, "streaming_ae/atari", *TWO_RANKS)])
     assert (tmp_path / "streaming_ae/version_0/summary.json").is_file()

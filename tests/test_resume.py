@@ -22,7 +22,7 @@ def command(folder: Path, workers: int, *more: str, preset: str = "atari") -> li
     """A small run that plays five games at once and saves often."""
     return [
         *(sys.executable, "train.py", "fit"),
-        *("-c", f"configs/streaming_ae/{preset}.yaml", "-c", f"tests/conf/{preset}.yaml"),
+        *("-c", f"configs/streaming_ae/{preset}.yaml", "-c", f"tests/conf/streaming_ae/{preset}.yaml"),
         *("--data.games", FIVE_GAMES, "--data.streams", "5", "--data.num_workers", str(workers)),
         *("--trainer.max_steps", str(STEPS), "--trainer.limit_train_batches", "150"),
         *("-c", "tests/conf/save_often.yaml"),

@@ -12,7 +12,7 @@ import yaml
 from train import LitArcadeCLI, main
 
 ROOT = Path(__file__).parent.parent
-OVERLAYS = {"base.yaml", "gpu.yaml"}
+OVERLAYS = {"base.yaml", "gpu.yaml", "find_batch_size.yaml"}
 PRESETS = sorted(
     path.relative_to(ROOT / "configs").as_posix()
     for path in (ROOT / "configs").rglob("*.yaml")
@@ -22,7 +22,7 @@ PRESETS = sorted(
 
 def arguments(verb: str, preset: str, folder: Path, *more: str) -> list[str]:
     """Command line of a preset's small version, whose run goes to `folder`."""
-    small = ROOT / "tests/conf" / Path(preset).name
+    small = ROOT / "tests/conf" / preset
     return [
         *(verb, "-c", str(ROOT / "configs" / preset), "-c", str(small)),
         *("--trainer.logger.save_dir", str(folder), *more),
@@ -52,22 +52,32 @@ def test_every_preset_parses_and_fits_one_screen(preset: str, capsys) -> None:
     assert path.read_text().startswith("# ")
 
 
+SCORES = {
+    "streaming_ae": {"mse", "psnr", "ssim"},
+    "flow": {"loss", "loss_t0", "loss_t3"},
+}
+
+
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_fits_validates_tests_and_predicts(preset: str, tmp_path: Path) -> None:
-    cli = LitArcadeCLI(arguments("fit", preset, tmp_path))
+def test_every_preset_fits_validates_tests_and_predicts(
+    preset: str, recordings: Path, tmp_path: Path
+) -> None:
+    system = Path(preset).parent.name
+    data = [] if system == "streaming_ae" else ["--data.data_dir", str(recordings)]
+    cli = LitArcadeCLI(arguments("fit", preset, tmp_path, *data))
     run = Path(cli.trainer.log_dir)
     assert run.parent.parent == tmp_path
     summary = json.loads((run / "summary.json").read_text())
-    assert summary["steps"] == cli.trainer.max_steps
+    assert summary["steps"] == cli.trainer.global_step == cli.trainer.estimated_stepping_batches
     assert (run / "config.yaml").is_file()
     assert list((run / "samples").glob("*.gif"))
     checkpoint = run / "checkpoints/last.ckpt"
     torch.load(checkpoint, weights_only=True)
     for verb in ("validate", "test", "predict"):
-        cli = LitArcadeCLI(arguments(verb, preset, tmp_path, "--ckpt_path", str(checkpoint)))
+        cli = LitArcadeCLI(arguments(verb, preset, tmp_path, "--ckpt_path", str(checkpoint), *data))
         if verb != "predict":
             scores = {key.partition("/")[2] for key in cli.trainer.callback_metrics}
-            assert {"mse", "psnr", "ssim"} <= scores
+            assert SCORES[system] <= scores
 
 
 def test_any_torch_optimizer_serves_by_name(tmp_path: Path) -> None:

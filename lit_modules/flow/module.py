@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Literal, NamedTuple, cast
@@ -255,7 +256,6 @@ class LitFlowVideo(LitVideoModel):
         self,
         num: int,
         seed: int = 0,
-        *,
         first: int = 0,
         frames: int | None = None,
         actions: Tensor | None = None,
@@ -282,7 +282,7 @@ class LitFlowVideo(LitVideoModel):
             steps: steps from noise to clip; `model.steps` if absent.
             solver: `model.solver` if absent.
             guidance: `model.guidance` if absent.
-            progress: called after each step of the solver.
+            progress: called after each of `pieces`.
 
         Raises:
             ValueError: frames are to be gone on from and the model has not learned to.
@@ -304,11 +304,20 @@ class LitFlowVideo(LitVideoModel):
             given = self.given_piece(video[:, :, start:], start, actions, state)
             noise = self.noise.normal(generators, given.frames.shape[1:])
             field = self.guided_velocity(given, self.guidance if guidance is None else guidance)
-            piece, calls = integrate(field, noise, times, solver or self.solver, progress=progress)
+            piece, calls = integrate(field, noise, times, solver or self.solver)
             evaluations += calls
             made = torch.where(given.mask[:, None, :, None, None], given.frames, piece)
             video = torch.cat([video[:, :, :start], made.clamp(-1, 1)], 2)
+            if progress is not None:
+                progress()
         return Samples(video[:, :, :frames], evaluations)
+
+    def pieces(self, frames: int, first_frames: Tensor | None = None) -> int:
+        """How many pieces a clip is made of that begins with these frames."""
+        made = 0 if first_frames is None else first_frames.shape[2]
+        first = self.clip_length - min(made, self.known_frames)
+        fresh = self.clip_length - self.known_frames
+        return 1 + max(0, math.ceil((frames - made - first) / fresh))
 
     def given_piece(
         self, known: Tensor, start: int, actions: Tensor | None, state: Tensor | None
