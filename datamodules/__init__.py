@@ -3,5 +3,12 @@
 from datamodules.ale import AleStream, AleStreamDataModule
 from datamodules.avi import AviStreamDataModule
 from datamodules.base import IterableDataModule
+from datamodules.clips import AviClipDataModule
 
-__all__ = ["AleStream", "AleStreamDataModule", "AviStreamDataModule", "IterableDataModule"]
+__all__ = [
+    "AleStream",
+    "AleStreamDataModule",
+    "AviClipDataModule",
+    "AviStreamDataModule",
+    "IterableDataModule",
+]

@@ -59,7 +59,7 @@ class ClipDataset(Dataset[Item]):
             "palette": torch.from_numpy(np.zeros(256, np.int32) if palette is None else palette),
             "action": action.astype(np.int64),
             "seconds": part.recording.seconds[index],
-            "frame_index": index,
+            "frame_index": part.recording.first_frame + index,
             "source": part.source,
             "sample": draw.sample,
             "position": draw.position,

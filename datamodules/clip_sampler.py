@@ -100,7 +100,7 @@ class TrainingSampler(ClipSampler):
 
     def _begin(self, position: Position | None) -> tuple[int, int, int]:
         """Pass, place in it and sample number of the next batch."""
-        if position is None:
+        if not position:
             return 0, 0, 0
         if position["clips"] != self.clips:
             rank_zero_warn(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 
-from datamodules.clip_cache import Recording
 from datamodules.clip_timing import last_start
 from datamodules.labels import LabelsError, State, read_labels, state_of
+from datamodules.recorded import Recording
 
 
 class Section(NamedTuple):
@@ -38,7 +37,7 @@ def whole(source: int, recording: Recording, kind: State) -> Section:
     """All of a recording, with its labels; warns of labels that cannot be used."""
     action, state = None, None
     try:
-        if labels := read_labels(Path(recording.path), len(recording)):
+        if labels := read_labels(recording):
             action = labels.action
             state = state_of(labels, kind)
     except LabelsError as error:

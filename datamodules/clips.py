@@ -135,9 +135,11 @@ class AviClipDataModule(L.LightningDataModule):
 
     @property
     def game_names(self) -> list[str]:
-        """The files, relative to the folder; `source` counts them."""
-        root = self.recordings.root
-        return [part.path.relative_to(root).as_posix() for part in self.recordings]
+        """The files, relative to the folder; `source` counts them.
+
+        One that is damaged in the middle is there once for each part that is left of it.
+        """
+        return [recording.name for recording in self.recordings]
 
     @property
     def _ranks(self) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from datamodules.decoding import VideoError
 from datamodules.ram_map import SMB_BYTES, mario_state
+from datamodules.recorded import Recording
 from datamodules.smb_format import episodes, picture_end, read_state
 
 SUFFIX = ".labels.npz"
@@ -32,34 +34,32 @@ class Labels(NamedTuple):
     """Memory of the game `(n, 2048)` (Super Mario Bros.) or `(n, 128)` (ALE)."""
 
 
-def read_labels(recording: Path, frames: int) -> Labels | None:
-    """The labels of a recording, None if there are none.
+def read_labels(recording: Recording) -> Labels | None:
+    """The labels of a recording's frames, None if there are none.
 
     Those of a video are in `<name>.labels.npz` beside it, those of a folder of PNG frames in the
-    frames themselves.
-
-    Args:
-        recording: the video, or the folder of frames.
-        frames: number of its frames.
+    frames themselves. Of a damaged video the frames that are left keep their labels.
 
     Raises:
         LabelsError: if they cannot be read or do not fit the recording.
     """
-    beside = recording.with_name(recording.stem + SUFFIX)
-    if recording.is_dir():
-        labels = from_pictures(recording)
+    path, stop = recording.path, recording.first_frame + len(recording)
+    beside = path.with_name(path.stem + SUFFIX)
+    if path.is_dir():
+        action, ram = from_pictures(path)
     elif beside.is_file():
-        labels = from_file(beside)
+        action, ram = from_file(beside)
     else:
         return None
-    action, ram = labels
-    if action.shape != (frames,):
-        raise LabelsError(f"they are of {action.size} frames, the recording has {frames}")
-    if ram is not None and (ram.ndim != 2 or len(ram) != frames or ram.dtype != np.uint8):
-        raise LabelsError(f"ram is {ram.dtype} {ram.shape}, not uint8 ({frames}, bytes)")
+    damaged = bool(recording.index.damages.size)
+    if action.ndim != 1 or len(action) < stop or (len(action) > stop and not damaged):
+        raise LabelsError(f"they are of {action.size} frames, the recording has {stop}")
     if action.dtype != np.uint8:
         raise LabelsError(f"action is {action.dtype}, not uint8")
-    return labels
+    if ram is not None and (ram.ndim != 2 or len(ram) != len(action) or ram.dtype != np.uint8):
+        raise LabelsError(f"ram is {ram.dtype} {ram.shape}, not uint8 ({len(action)}, bytes)")
+    these = slice(recording.first_frame, stop)
+    return Labels(action[these], None if ram is None else ram[these])
 
 
 def from_file(path: Path) -> Labels:
@@ -72,18 +72,15 @@ def from_file(path: Path) -> Labels:
 
 
 def from_pictures(folder: Path) -> Labels:
-    """What stands behind the picture in each file of an episode."""
-    buttons, memory = [], []
-    for path in episodes(folder):
-        try:
+    """What stands behind the picture in each file of an episode, zeros where it is damaged."""
+    files = episodes(folder)
+    action, ram = np.zeros(len(files), np.uint8), np.zeros((len(files), SMB_BYTES), np.uint8)
+    for i, path in enumerate(files):
+        with suppress(VideoError, OSError):  # such a frame is in no recording either
             data = path.read_bytes()
             state = read_state(data[picture_end(data) :])
-        except (OSError, VideoError) as error:
-            raise LabelsError(f"{path.name}: {error}") from error
-        buttons.append(state[b"BP1"])
-        memory.append(state[b"RAM"])
-    ram = np.frombuffer(b"".join(memory), np.uint8).reshape(len(memory), -1)
-    return Labels(np.frombuffer(b"".join(buttons), np.uint8), ram)
+            action[i], ram[i] = state[b"BP1"][0], np.frombuffer(state[b"RAM"], np.uint8)
+    return Labels(action, ram)
 
 
 def state_of(labels: Labels, kind: State) -> NDArray[Any] | None:
