@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import re
 import signal
@@ -63,7 +64,7 @@ def arguments() -> OneLineParser:
         "smb: of mario, a folder of PNG with the game's state in them (default: avi)")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="folder for the recordings, made if missing "
         "(default: data_video/<game>)")  # fmt: skip
-    add("--fps", type=float, help="frames a second, a whole fraction of the game's own (default: "
+    add("--fps", type=rate, help="frames a second, a whole fraction of the game's own (default: "
         "30 or what comes next)")  # fmt: skip
     add("--sticky", type=probability, default=0.9, metavar="P", help="probability that random "
         "keeps what it holds for another frame of the game (default: %(default)s)")  # fmt: skip
@@ -87,6 +88,17 @@ def count(text: str) -> int:
     return natural(text, least=1)
 
 
+def rate(text: str) -> float:
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no rate; give for example 30")
+    return value
+
+
 def probability(text: str) -> float:
     """A number in [0, 1)."""
     try:
@@ -108,7 +120,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
     if mario:
         title, levels = "mario", tuple(chosen_levels(options.level or ["1-1"]))
     else:
-        title, levels = find_game(options.env).name, ("",)
+        title, levels = known_title(options.env), ("",)
         for flag, given, wrong in (
             ("level", options.level, options.level is not None),
             ("rom", options.rom, options.rom is not None),
@@ -133,6 +145,16 @@ def plan_of(options: argparse.Namespace) -> Plan:
         sticky=options.sticky,
         rom=options.rom,
     )
+
+
+def known_title(env: str) -> str:
+    """Name of a game that is not mario."""
+    try:
+        return find_game(env).name
+    except ValueError:
+        if difflib.get_close_matches(env.casefold(), ("mario", "supermario", "supermariobros-v0")):
+            raise ValueError(f"unknown game {env}; did you mean mario?") from None
+        raise
 
 
 def chosen_levels(given: list[str]) -> list[str]:

@@ -92,11 +92,8 @@ class Mario:
             # Pressed and let go, because only the change counts.
             console.controller = self._pad[buttons.START] if title and frame % 4 < 2 else 0
             console.step()
-            if (console[MODE], console[TASK], console[PLAYER_STATE]) == (
-                PLAYING,
-                IN_LEVEL,
-                IN_PLAY,
-            ):
+            begun = console[MODE] == PLAYING and console[TASK] == IN_LEVEL
+            if begun and console[PLAYER_STATE] == IN_PLAY:
                 break
         else:
             raise ValueError(f"level {level} does not begin; is the ROM Super Mario Bros.?")
