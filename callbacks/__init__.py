@@ -1,5 +1,6 @@
 """Callbacks: what watches a run, writes its files and brings it back."""
 
+from callbacks.find_batch_size import FindBatchSize
 from callbacks.gif_samples import GifSamples
 from callbacks.graceful_stop import GracefulStop
 from callbacks.loss_curve import LossCurve
@@ -9,6 +10,7 @@ from callbacks.stream_monitor import StreamMonitor
 from callbacks.stream_position import StreamPosition
 
 __all__ = [
+    "FindBatchSize",
     "GifSamples",
     "GracefulStop",
     "LossCurve",

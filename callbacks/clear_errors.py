@@ -13,9 +13,13 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 
 OTHER_FOLDER = "choose another folder (--trainer.logger.save_dir or --out)"
+LESS_MEMORY = (
+    "lower data.batch_size (or data.streams), data.clip_length and model.clip_length, "
+    "data.size and model.size, or the network (model.widths, model.base)"
+)
+LESS_TO_MAKE = "lower --num, --seconds or --frames, or set --device cpu"
 REMEDIES = {
     "No supported gpu backend found!": "set --trainer.accelerator cpu",
-    "out of memory": "lower the batch size, the number of streams or the frame size",
     "Not a directory": OTHER_FOLDER,
     "Permission denied": OTHER_FOLDER,
     "Read-only file system": OTHER_FOLDER,
@@ -23,6 +27,8 @@ REMEDIES = {
     "is not accepted": "--help lists what there is",
     "does not accept option": "--help lists what there is",
 }
+
+MISTAKES = (ValueError, OSError, MisconfigurationException, ImportError)
 
 
 @contextmanager
@@ -33,12 +39,29 @@ def one_line_errors(program: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError, MisconfigurationException, ImportError, RuntimeError) as error:
-        known = not isinstance(error, RuntimeError) or "out of memory" in str(error)
+    except (*MISTAKES, RuntimeError, MemoryError) as error:
+        no_memory = out_of_memory(error)
+        known = isinstance(error, MISTAKES) or no_memory is not None
         if os.environ.get("LITARCADE_TRACEBACK") or not known:
             raise
-        sys.stderr.write(one_line(program, str(error)))
+        message = str(error)
+        if no_memory is not None:
+            remedy = LESS_TO_MAKE if program.startswith("generate") else LESS_MEMORY
+            message = f"{no_memory}; {remedy}"
+        sys.stderr.write(one_line(program, message))
         raise SystemExit(1) from None
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """How much could not be had, without the state of the allocator; None for another error."""
+    message = str(error)
+    signs = ("out of memory", "can't allocate memory", "STATUS_ALLOC_FAILED")
+    if isinstance(error, MISTAKES):
+        return None
+    if not isinstance(error, MemoryError) and not any(sign in message for sign in signs):
+        return None
+    asked = re.search(r"allocate ([\d.]+ (?:bytes|[KMGTPE]iB))", message)
+    return f"out of memory ({asked[1]} more were needed)" if asked else "out of memory"
 
 
 class OneLineParser(LightningArgumentParser):

@@ -137,7 +137,8 @@ class ClipData(L.LightningDataModule):
             }
             for i in range(first, first + self.clips)
         ]
-        return DataLoader(clips, batch_size=self.batch_size)
+        # Its own generator: torch's global one is the training's.
+        return DataLoader(clips, batch_size=self.batch_size, generator=torch.Generator())
 
 
 class Samples(NamedTuple):
