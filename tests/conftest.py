@@ -7,7 +7,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 import torch
-from scrolling import write_recordings
+from made_recordings import write_recordings
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
 

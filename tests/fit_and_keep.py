@@ -11,7 +11,8 @@ from train import LitArcadeCLI
 
 folder = Path(sys.argv[1])
 cli = LitArcadeCLI(sys.argv[2:])
+streams = getattr(cli.model, "streams", None)
 torch.save(
-    {"weights": cli.model.state_dict(), "frame": cli.model.streams.previous},
+    {"weights": cli.model.state_dict(), "frame": streams.previous if streams else None},
     folder / f"rank{cli.trainer.global_rank}.pt",
 )

@@ -56,3 +56,19 @@ def test_torchrun_trains_to_the_end(tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     run([*torchrun, "train.py", *fit(tmp_path, "streaming_ae/atari", *TWO_RANKS)])
     assert (tmp_path / "streaming_ae/version_0/summary.json").is_file()
+
+
+def test_two_ranks_learn_the_clips_of_one_rank_with_twice_the_batch(
+    recordings: Path, tmp_path: Path
+) -> None:
+    data = ("--data.data_dir", str(recordings), "--model.optimizer", "SGD")
+    data += ("--model.optimizer.lr", "0.01", "--trainer.max_steps", "5")
+    script = str(ROOT / "tests/fit_and_keep.py")
+    two, one = tmp_path / "two", tmp_path / "one"
+    preset = "flow/tiny"
+    run([sys.executable, script, str(two), *fit(two, preset, *data, *TWO_RANKS)])
+    run([sys.executable, script, str(one), *fit(one, preset, *data, "--data.batch_size", "4")])
+    both, (alone,) = ranks(two, 2), ranks(one, 1)
+    for name, weight in alone["weights"].items():
+        assert torch.equal(both[0]["weights"][name], both[1]["weights"][name]), name
+        torch.testing.assert_close(both[0]["weights"][name], weight, rtol=1e-4, atol=1e-6)

@@ -22,7 +22,12 @@ def command(folder: Path, workers: int, *more: str, preset: str = "atari") -> li
     """A small run that plays five games at once and saves often."""
     return [
         *(sys.executable, "train.py", "fit"),
-        *("-c", f"configs/streaming_ae/{preset}.yaml", "-c", f"tests/conf/streaming_ae/{preset}.yaml"),
+        *(
+            "-c",
+            f"configs/streaming_ae/{preset}.yaml",
+            "-c",
+            f"tests/conf/streaming_ae/{preset}.yaml",
+        ),
         *("--data.games", FIVE_GAMES, "--data.streams", "5", "--data.num_workers", str(workers)),
         *("--trainer.max_steps", str(STEPS), "--trainer.limit_train_batches", "150"),
         *("-c", "tests/conf/save_often.yaml"),
@@ -42,12 +47,16 @@ def finish(arguments: list[str]) -> None:
     assert done.returncode == 0, output[-3000:]
 
 
-def final_state(folder: Path, steps: int = STEPS) -> dict[str, Any]:
-    """Weights, optimizer, stream statistics, positions and last losses of a finished run."""
-    versions = sorted((folder / "streaming_ae").iterdir())
+STREAM = ("state_dict", "optimizer_states", "streams", "run_summary")
+
+
+def final_state(
+    folder: Path, steps: int = STEPS, system: str = "streaming_ae", kept: tuple[str, ...] = STREAM
+) -> dict[str, Any]:
+    """What the last checkpoint of a finished run holds: weights, optimizer, averages, losses."""
+    versions = sorted((folder / system).iterdir())
     checkpoint = torch.load(versions[-1] / "checkpoints/last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == steps
-    kept = ("state_dict", "optimizer_states", "streams", "run_summary")
     return {name: checkpoint[name] for name in kept}
 
 
@@ -67,8 +76,10 @@ def assert_identical(one: Any, other: Any, path: str = "") -> None:
         assert one == other, path
 
 
-def wait_for_checkpoint(folder: Path, process: subprocess.Popen[str]) -> Path:
-    path = folder / "streaming_ae/version_0/checkpoints/last.ckpt"
+def wait_for_checkpoint(
+    folder: Path, process: subprocess.Popen[str], system: str = "streaming_ae"
+) -> Path:
+    path = folder / system / "version_0/checkpoints/last.ckpt"
     deadline = time.monotonic() + 120
     while not path.exists():
         assert process.poll() is None, process.communicate()[0][-3000:]
@@ -87,6 +98,40 @@ def test_killed_run_resumes_bit_identical_for_all_five_games(workers: int, tmp_p
     assert killed.wait() == -signal.SIGKILL  # it had not come to its end
     finish(command(tmp_path / "killed", workers, "--ckpt_path", str(path)))
     assert_identical(final_state(tmp_path / "whole"), final_state(tmp_path / "killed"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_generator_resumes_bit_identical(
+    workers: int, recordings: Path, tmp_path: Path
+) -> None:
+    def clips(folder: Path, *more: str) -> list[str]:
+        return [
+            *(sys.executable, "train.py", "fit"),
+            *("-c", "configs/flow/tiny.yaml", "-c", "tests/conf/flow/tiny.yaml"),
+            *("-c", "tests/conf/save_often.yaml", "--data.data_dir", str(recordings)),
+            *(
+                "--trainer.max_steps",
+                "120",
+                "--trainer.max_epochs",
+                "-1",
+                "--model.actions",
+                "true",
+            ),
+            *("--trainer.limit_train_batches", "11", "--data.num_workers", str(workers)),
+            *("--trainer.logger.save_dir", str(folder), *more),
+        ]
+
+    whole, parts = tmp_path / "whole", tmp_path / "killed"
+    finish(clips(whole))
+    killed = start(clips(parts))
+    path = wait_for_checkpoint(parts, killed, "flow")
+    time.sleep(random.uniform(0.0, 0.5))
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL  # it had not come to its end
+    finish(clips(parts, "--ckpt_path", str(path)))
+    kept = ("state_dict", "current_model_state", "averaging_state", "optimizer_states")
+    states = [final_state(folder, 120, "flow", kept) for folder in (whole, parts)]
+    assert_identical(*states)
 
 
 def test_interrupted_run_ends_cleanly_with_gif_and_summary_and_resumes(tmp_path: Path) -> None:

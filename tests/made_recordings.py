@@ -38,7 +38,5 @@ def write_recordings(
         write_video(folder / f"{name}.avi", list(pictures), 30)
         seconds = np.arange(frames) / 30
         ram = np.zeros((frames, 2048), np.uint8)
-        np.savez_compressed(
-            folder / f"{name}.labels.npz", action=held, ram=ram, seconds=seconds
-        )
+        np.savez_compressed(folder / f"{name}.labels.npz", action=held, ram=ram, seconds=seconds)
     return folder
