@@ -118,7 +118,9 @@ class AviClipDataModule(L.LightningDataModule):
     @batch_size.setter
     def batch_size(self, value: int) -> None:
         # Lightning's tuner doubles it until memory or clips run out; the second is no error.
-        most = value if self.train_clips is None else len(self.train_clips) // self._ranks[0]
+        most = value
+        if self.train_clips is not None:
+            most = max(1, len(self.train_clips) // self._ranks[0])
         if value > most:
             rank_zero_warn(f"batch_size {value} is more than there are clips; taking {most}")
         self._batch_size = min(value, most)
@@ -179,10 +181,12 @@ class AviClipDataModule(L.LightningDataModule):
         """Shuffled clips; whole batches only."""
         clips, (ranks, rank) = self._built(self.train_clips), self._ranks
         if len(clips) < self.batch_size * ranks:
+            most = len(clips) // ranks
             raise ValueError(
                 f"{len(clips)} clips of {self.clip_length} frames do not fill a batch of "
-                f"batch_size {self.batch_size} x {ranks} process(es); set data.batch_size to "
-                f"{len(clips) // ranks} or less, or data.stride (now {self.stride}) lower"
+                f"batch_size {self.batch_size} x {ranks} process(es); set "
+                + (f"data.batch_size to {most} or less, or " if most else "")
+                + f"data.stride (now {self.stride}) lower"
             )
         sampler = TrainingSampler(
             clips, self.batch_size, ranks, rank, seed=self.seed, position=self._position

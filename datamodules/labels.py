@@ -17,6 +17,7 @@ from datamodules.recorded import Recording
 from datamodules.smb_format import episodes, picture_end, read_state
 
 SUFFIX = ".labels.npz"
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
 Bytes = NDArray[np.uint8]
 State = Literal["none", "mario", "ram"]
 
@@ -67,7 +68,7 @@ def from_file(path: Path) -> Labels:
     try:
         with np.load(path, allow_pickle=False) as file:
             return Labels(file["action"], file.get("ram"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise LabelsError(f"{path.name} cannot be read: {error or type(error).__name__}") from error
 
 
