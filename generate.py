@@ -246,8 +246,9 @@ def held_buttons(actions: str, frames: int, module: LitFlowVideo) -> Tensor:
 
 def first_frame(path: str, module: LitFlowVideo) -> Tensor:
     """The picture, or the first frame of the video, as a clip of one frame in [-1, 1]."""
+    picture = cv2.imread(path, cv2.IMREAD_COLOR_RGB)  # a warning and None for what is no picture
     try:
-        picture, _ = next(read_frames(path))
+        picture = next(read_frames(path))[0] if picture is None else picture
     except VideoError as error:
         raise ValueError(f"start_frame {path} cannot be read: {error}") from error
     height, width = module.size

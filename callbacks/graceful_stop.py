@@ -91,7 +91,7 @@ class GracefulStop(Checkpoint):
                 and not trainer.fast_dev_run  # type: ignore[attr-defined]
             ):
                 last = f"{callback.dirpath}/{callback.CHECKPOINT_NAME_LAST}.ckpt"
-                trainer.save_checkpoint(last)
+                trainer.save_checkpoint(last, False)  # not the weights alone
                 # So that it neither saves this step again nor, at the end, one of its own.
                 callback._last_global_step_saved = trainer.global_step
                 callback._last_checkpoint_saved = last

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import lightning as L
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
+from torch.optim import AdamW
 
 from lit_modules.checkpoints import load_weights
 from lit_modules.layers.schedule import WarmupCosine
@@ -38,8 +40,12 @@ class LitVideoModel(L.LightningModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        self._make_optimizer = optimizer or torch.optim.AdamW
-        self._make_lr_scheduler = lr_scheduler
+        # In functions, which a copy of the module (weight averaging) shares: the callables of the
+        # command line hold on to its parser, and that to the trainer.
+        self._make_optimizer: Callable[..., Any] = lambda params: (optimizer or AdamW)(params)
+        self._make_lr_scheduler: Callable[..., Any] | None = None
+        if lr_scheduler is not None:
+            self._make_lr_scheduler = lambda optimizer: lr_scheduler(optimizer)
         self._init_from = init_from
         self._compile = compile
         self.net: torch.nn.Module

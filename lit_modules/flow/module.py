@@ -71,7 +71,9 @@ class LitFlowVideo(LitVideoModel):
             Videos longer than a clip go on from as many of its last frames.
         known_share: share of clips that train with first frames given, in [0, 1].
         time_sampling: flow times in training: `uniform` or `logit_normal`.
-        shift: moves flow times towards noise where above 1, in training and sampling alike.
+        shift: moves flow times towards noise where above 1, in training and sampling alike. What a
+            clip shows as a whole is settled while it is nearly all noise, the more so the more of
+            its pixels and frames are alike: at 1 it falls into pieces that do not fit.
         predict: what the network puts out: the clean clip, from which the velocity follows (learns
             many times faster behind a stem that folds pixels), or the velocity itself.
         steps: steps from noise to clip.
@@ -102,7 +104,7 @@ class LitFlowVideo(LitVideoModel):
         known_frames: int = 4,
         known_share: float = 0.5,
         time_sampling: Literal["uniform", "logit_normal"] = "logit_normal",
-        shift: float = 1.0,
+        shift: float = 4.0,
         predict: Literal["data", "velocity"] = "data",
         steps: int = 10,
         solver: Method = "midpoint",
