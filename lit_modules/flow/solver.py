@@ -91,7 +91,7 @@ def _dopri5(
     atol: float,
     progress: Callable[[], None] | None,
 ) -> Tensor:
-    from torchdiffeq import odeint  # type: ignore[import-untyped]  # scipy: slow to import
+    from torchdiffeq import odeint  # scipy: slow to import
 
     def field(t: Tensor, x: Tensor) -> Tensor:
         return velocity(x, t)
