@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from datamodules.decoding import Rgb, VideoError
+from datamodules.decoding import Rgb, VideoError, explain
 from datamodules.frame_store import FrameStore, FrameWriter
 from datamodules.quarantine import Quarantine
 from datamodules.recorded import Recording, Size, resized
@@ -82,13 +82,12 @@ def open_recordings(
             try:
                 index, stored = reading.read(path)
             except VideoError as error:
-                quarantine.add(path, str(error))
+                quarantine.add(path, explain(path, str(error)))
                 continue
             pieces = [piece for piece in index.pieces() if piece.stop - piece.start > 1]
             kept = sum(piece.stop - piece.start for piece in pieces)
             if index.damages.size or not pieces:
-                damage = "; ".join(index.damages.tolist())
-                quarantine.add(path, damage or "it holds one frame only", kept)
+                quarantine.add(path, index.damage() or "it holds one frame only", kept)
             native = int(index.size[0]), int(index.size[1])
             name = path.relative_to(root).as_posix()
             recordings += [

@@ -6,7 +6,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from itertools import dropwhile, islice
 from typing import Any, NamedTuple
@@ -150,11 +150,10 @@ class Decoding:
         for packet in self.packets():
             place, size = self.places.get(packet.pos, (None, packet.size))
             if lost:
-                if (
-                    place is None
-                    or place < self.number
-                    or not (self.in_step and packet.is_keyframe and packet.size == size)
-                ):
+                if not (self.in_step and self.places):
+                    break
+                behind = place is not None and place >= self.number
+                if not (behind and packet.is_keyframe and packet.size == size):
                     continue
                 lost, self.number, self.stored = False, place, place
                 self.stream.codec_context.flush_buffers()
@@ -247,9 +246,31 @@ class Decoding:
         return Damage(f"it is cut off: {self.number} of {announced} frames are there", self.number)
 
 
+def explain(path: str | os.PathLike[str], known: str) -> str:
+    """What FFmpeg's log says of a file that gives no frame; its error codes say little.
+
+    PyAV leaves the log off, as threads of other codecs may have to wait for Python's lock when
+    they write to it: it is on here for a moment.
+
+    Args:
+        path: the file.
+        known: what is known so far, for a file that FFmpeg has nothing to say of.
+    """
+    level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)
+    try:
+        with av.logging.Capture() as said, suppress(VideoError):
+            next(read_frames(path))
+    finally:
+        av.logging.set_level(level)
+        av.logging.set_skip_repeated(skips)
+    return said[0][2].split(", see")[0].strip() if said else known
+
+
 def reason(error: av.error.FFmpegError) -> str:
     """What FFmpeg says of an error."""
-    return f"{error.strerror} ({type(error).__name__})"
+    return str(error.strerror)
 
 
 def check_file(path: str | os.PathLike[str]) -> None:

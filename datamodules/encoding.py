@@ -29,7 +29,7 @@ class Codec(NamedTuple):
 GOOD = {"flags": "+qscale", "global_quality": str(3 * 118)}
 
 CODECS = {
-    "ffv1": Codec("ffv1", "bgr0", {}),
+    "ffv1": Codec("ffv1", "bgr0", {"level": "3", "slicecrc": "1"}),  # with checksums
     # AVI counts frames in the order of decoding, so B-frames would get a wrong time.
     "h264": Codec("libx264rgb", "bgr0", {"qp": "0", "preset": "fast", "bf": "0", "g": "60"}),
     "xvid": Codec("mpeg4", "yuv420p", GOOD | {"g": "30"}, "XVID"),

@@ -47,6 +47,10 @@ class RecordingIndex:
         bounds = [0, *cuts.tolist(), len(self.numbers)]
         return [slice(a, b) for a, b in pairwise(bounds) if b > a]
 
+    def damage(self) -> str:
+        """What is wrong with the file, in one line; empty if nothing is."""
+        return summary(self.damages.tolist())
+
     def fits(self, frames: Path, size: tuple[int, int] | None) -> bool:
         """Whether a file is as long as the frames, of this or their own size, must be."""
         height, width = size or self.size.tolist()
@@ -96,7 +100,7 @@ def build_index(path: Path, keep: Callable[[Rgb], None]) -> RecordingIndex:
             size = frame.pixels.shape[:2]
             keep(frame.pixels)
     if not rows:
-        raise VideoError("; ".join(damages))
+        raise VideoError(summary(damages))
     numbers, seconds, digests, seeks = zip(*rows, strict=True)
     return RecordingIndex(
         np.array(numbers, np.int64),
@@ -107,3 +111,9 @@ def build_index(path: Path, keep: Callable[[Rgb], None]) -> RecordingIndex:
         np.array(damages, np.str_),
         np.zeros(0, np.int32),
     )
+
+
+def summary(damages: list[str]) -> str:
+    """The first of many reasons."""
+    more = f" and at {len(damages) - 1} more places" if len(damages) > 1 else ""
+    return damages[0] + more if damages else ""

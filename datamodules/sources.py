@@ -35,7 +35,7 @@ def read_pictures(folder: Path) -> Generator[Frame | Damage, None, None]:
     """The frames of an episode; each picture stands for itself."""
     files = episodes(folder)
     if not files:
-        raise VideoError("it holds no frames named like <...>_f12_a148_<...>.png")
+        raise VideoError("it is no regular file but a folder, and holds no frames of an episode")
     for i, file in enumerate(files):
         seconds = (frame_number(file) - frame_number(files[0])) / NOMINAL_RATE
         try:

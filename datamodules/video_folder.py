@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from datamodules.decoding import SUFFIXES, VideoError, read_frames
+from datamodules.decoding import SUFFIXES, VideoError, explain, read_frames
 from datamodules.quarantine import Quarantine
 from datamodules.smb_format import FRAME_NUMBER
 
@@ -39,7 +39,7 @@ def find_videos(data_dir: str, strict: bool = False) -> Videos:
             next(read_frames(path))
             found.append(path)
         except VideoError as error:
-            quarantine.add(path, str(error))
+            quarantine.add(path, explain(path, str(error)))
     if not found:
         raise ValueError(no_videos(Path(data_dir)))
     return Videos(root, found)
