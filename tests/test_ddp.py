@@ -62,7 +62,7 @@ def test_two_ranks_learn_the_clips_of_one_rank_with_twice_the_batch(
     recordings: Path, tmp_path: Path
 ) -> None:
     data = ("--data.data_dir", str(recordings), "--model.optimizer", "SGD")
-    data += ("--model.optimizer.lr", "0.01", "--trainer.max_steps", "5")
+    data += ("--model.optimizer.lr", "10", "--trainer.max_steps", "5")
     script = str(ROOT / "tests/fit_and_keep.py")
     two, one = tmp_path / "two", tmp_path / "one"
     preset = "flow/tiny"
