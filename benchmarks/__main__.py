@@ -18,7 +18,7 @@ import torch
 
 from callbacks.clear_errors import one_line_errors
 
-NAMES = ("ale", "flow", "flow_gpu", "forgetting", "gpu", "obgd", "streaming")
+NAMES = ("actions", "ale", "flow", "flow_gpu", "forgetting", "gpu", "obgd", "streaming")
 PACKAGES = (
     "torch",
     "lightning",
