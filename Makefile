@@ -24,6 +24,7 @@ bench: $(INSTALLED)  ## every benchmark, results to benchmarks/results/
 gpu:  ## GPU tests and benchmarks in the environment at hand; installs nothing
 	$(PYTHON) -m pytest -m gpu
 	$(PYTHON) -m benchmarks gpu
+	$(PYTHON) -m benchmarks flow_gpu
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -213,5 +213,6 @@ class ChannelNorm(nn.Module):
 
     def forward(self, grid: Tensor) -> Tensor:
         """The same shape; no copy is made to reach the channels."""
-        normed = F.rms_norm(grid.permute(0, 2, 3, 1), self.scale.shape, self.scale)
+        scale = self.scale.to(grid.dtype)  # of one type, or the fused kernel is left out
+        normed = F.rms_norm(grid.permute(0, 2, 3, 1), scale.shape, scale)
         return normed.permute(0, 3, 1, 2)

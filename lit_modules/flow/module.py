@@ -198,7 +198,7 @@ class LitFlowVideo(LitVideoModel):
     def score(self, batch: dict[str, Any], stage: str) -> None:
         """Loss at times spread evenly over [0, 1], and for each quarter of it."""
         video = self.scale(batch["video"])
-        t = (batch["sample"] * GOLDEN_RATIO % 1).float()
+        t = (batch["sample"].double() * GOLDEN_RATIO % 1).float()
         generators = self.held_out_noise.generators(batch["sample"], video.device)
         noise = self.noise.normal(generators, video.shape[1:])
         given = Given.of(batch, video, self.state_dim)

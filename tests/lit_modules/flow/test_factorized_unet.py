@@ -1,11 +1,9 @@
-"""The fast network: shapes, size, operations, and what each part may see."""
+"""The fast network: shapes, and what each part may see."""
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from lit_modules.flow.factorized_unet import FactorizedVideoUNet, TimeConvolution
-from lit_modules.flow.unet3d import VideoUNet
 
 
 def small(**more) -> FactorizedVideoUNet:
@@ -16,19 +14,6 @@ def small(**more) -> FactorizedVideoUNet:
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
     return net
-
-
-def operations(net: torch.nn.Module, frames: int) -> int:
-    with FlopCounterMode(display=False) as counter:
-        net(torch.zeros(1, 7, frames, 240, 256, device="meta"), torch.zeros(1, device="meta"))
-    return counter.get_total_flops()
-
-
-def test_mario_has_a_twentieth_of_the_operations_of_the_reference() -> None:
-    with torch.device("meta"):
-        mario, reference = FactorizedVideoUNet(), VideoUNet()
-    assert sum(p.numel() for p in mario.parameters()) <= 25e6
-    assert operations(reference, 16) >= 20 * operations(mario, 16)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (12, 20), (60, 64), (4, 4)])
