@@ -61,6 +61,7 @@ def mux(
             if stream is None:
                 stream = container.add_stream(codec, rate=FPS, options=options)
                 stream.height, stream.width, stream.pix_fmt = *frame.shape[:2], "yuv420p"
+                stream.codec_context.thread_count = 1  # the same bytes on any machine
             image = av.VideoFrame.from_ndarray(frame, format="rgb24")
             image.pts, image.time_base = int(tick), Fraction(1, FPS)
             container.mux(stream.encode(image))

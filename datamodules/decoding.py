@@ -98,7 +98,7 @@ def read_from(path: str | os.PathLike[str], seek: int, skip: int = 0) -> Generat
         container.seek(seek, stream=stream)
         frames = dropwhile(lambda frame: not frame.key_frame, container.decode(stream))
         for frame in islice(frames, skip, None):
-            yield frame.to_ndarray(format="rgb24")
+            yield to_rgb(frame)
 
 
 @contextmanager
@@ -152,8 +152,9 @@ class Decoding:
             if lost:
                 if not (self.in_step and self.places):
                     break
-                behind = place is not None and place >= self.number
-                if not (behind and packet.is_keyframe and packet.size == size):
+                if place is None or place < self.number:
+                    continue
+                if not packet.is_keyframe or packet.size != size:
                     continue
                 lost, self.number, self.stored = False, place, place
                 self.stream.codec_context.flush_buffers()
@@ -227,7 +228,7 @@ class Decoding:
             seconds = least
         seek = self.seeks.popleft() if picture.key_frame and self.seeks else None
         number, self.number, self.last = self.number, self.number + 1, seconds
-        return Frame(number, seconds, picture.to_ndarray(format="rgb24"), seek)
+        return Frame(number, seconds, to_rgb(picture), seek)
 
     def missing(self, lost: bool) -> Damage | None:
         """What is wrong with the end of the file."""
@@ -244,6 +245,11 @@ class Decoding:
             few = f"{announced - self.number} of {announced} frames are missing"
             return Damage(f"{few} from frame {self.hole} on", self.hole)
         return Damage(f"it is cut off: {self.number} of {announced} frames are there", self.number)
+
+
+def to_rgb(picture: Any) -> Rgb:
+    """Pixels without the padding that FFmpeg puts behind rows of some widths."""
+    return np.ascontiguousarray(picture.to_ndarray(format="rgb24"))
 
 
 def explain(path: str | os.PathLike[str], known: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from fractions import Fraction
@@ -10,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import av
+import numpy as np
 
 from benchmarks.numbered_video import picture, write_numbered
 from datamodules.video_io import write_video
@@ -68,7 +70,7 @@ def write_hostile(folder: Path) -> dict[str, str]:
         **{f"cut_{name}": "at frame .*good frames are used" for name in good if ".avi" in name},
         "rot_xvid.avi": "at frame .*good frames are used",
         "rot_ffv1.avi": "the checksum is wrong at frame .*good frames are used",
-        "rot_h264_b_frames.avi": "at frame .*good frames are used",
+        "rot_h264_b_frames.avi": "frame .*good frames are used",
         "bomb_header.avi": "16000x16000 exceeds",
         "bomb_frame.avi": "at frame 40.*good frames are used",
         "bomb.gif": "16000x16000 exceeds",
@@ -78,10 +80,13 @@ def write_hostile(folder: Path) -> dict[str, str]:
 
 
 def rotten(data: bytes) -> bytes:
-    """Forty bytes in the middle are others."""
-    spoilt, middle = bytearray(data), len(data) // 2
-    for i in range(middle, middle + 40):
-        spoilt[i] ^= 0x5A
+    """In the middle of a video the bytes of one frame are others."""
+    with av.open(io.BytesIO(data)) as container:
+        packets = [(int(p.pos or 0), p.size) for p in container.demux(video=0)]
+    spoilt, (place, size) = bytearray(data), packets[COUNT // 2]
+    noise = np.random.default_rng(0).integers(1, 256, size).tolist()
+    for i, flips in enumerate(noise):
+        spoilt[place + i] ^= flips
     return bytes(spoilt)
 
 

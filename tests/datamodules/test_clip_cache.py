@@ -29,7 +29,7 @@ def rgb_of(recording, indices) -> np.ndarray:
     return palette.view(np.uint8).reshape(256, 4)[:, :3][frames]
 
 
-def random_frames(count: int, colours: int, size=(32, 48)) -> list[np.ndarray]:
+def random_frames(count: int, colours: int, size=(31, 43)) -> list[np.ndarray]:
     palette = RNG.integers(0, 256, (colours, 3)).astype(np.uint8)
     return [palette[RNG.integers(0, colours, size)] for _ in range(count)]
 
@@ -118,7 +118,7 @@ def test_frames_shrink_by_area(cached, tmp_path):
 def test_what_does_not_fit_in_the_cache_is_decoded(tmp_path, no_decoding):
     for name in ("1.avi", "2.avi", "3.avi"):
         write_video(tmp_path / name, random_frames(20, 900), 30)
-    gib = 2.5 * 20 * 32 * 48 * 3 / 2**30
+    gib = 2.5 * 20 * 31 * 43 * 3 / 2**30
     with pytest.warns(UserWarning, match=r"no room in the cache for 3.avi.*data.cache_gib"):
         recordings = open_recordings(tmp_path, None, str(tmp_path / "cache"), gib)
     assert [r.store is None for r in recordings] == [False, False, True]
@@ -135,7 +135,7 @@ def test_least_recently_used_leaves_the_cache_first(tmp_path, no_decoding):
     for name in ("old", "older", "new"):
         (tmp_path / name).mkdir()
         write_video(tmp_path / name / f"{name}.avi", random_frames(20, 900), 30)
-    gib = 2.5 * 20 * 32 * 48 * 3 / 2**30
+    gib = 2.5 * 20 * 31 * 43 * 3 / 2**30
     (older,) = open_recordings(tmp_path / "older", None, cache, gib)
     open_recordings(tmp_path / "old", None, cache, gib)
     for file in (tmp_path / "cache").glob("older*"):
