@@ -196,9 +196,10 @@ class Attention(nn.Module):
     def forward(self, tokens: Tensor, sizes: Sequence[int]) -> Tensor:
         """`(..., n, c)`, n cells of a grid of these sizes -> what attention adds, `(..., n, c)`."""
         qkv = self.query_key_value(self.norm(tokens.flatten(0, -3)))
-        # (b, n, 3 * c) -> 3 x (b, heads, n, c / heads)
-        query, key, value = qkv.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key = (rotate(F.rms_norm(x, x.shape[-1:]), sizes) for x in (query, key))
+        # (b, n, 3 * c) -> (3, b, heads, n, c / heads)
+        qkv = qkv.view(*qkv.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        query, key = rotate(F.rms_norm(qkv[:2], qkv.shape[-1:]), sizes)
+        value = qkv[2]
         mixed = F.scaled_dot_product_attention(query, key, value)
         out: Tensor = self.project(mixed.transpose(1, 2).flatten(2))
         return out.view(tokens.shape)
