@@ -22,11 +22,14 @@ BOOT_FRAMES = 1200  # the start takes 200; a ROM that has not begun by then is a
 
 # Addresses; see `ram_map`.
 MODE, TASK, PLAYER_STATE, FLOAT_STATE, SWIMS = 0x770, 0x772, 0x0E, 0x1D, 0x704
-WORLD, LEVEL, AREA, AREA_POINTER = 0x75F, 0x75C, 0x760, 0x750
+WORLD, LEVEL, AREA = 0x75F, 0x75C, 0x760
 PAGE, X, HEIGHT = 0x6D, 0x86, 0xB5
 TITLE, PLAYING, VICTORY = 0, 1, 2  # values of MODE
 IN_LEVEL = 3  # value of TASK while playing; the others load the level
-IN_PLAY, FLAG_POLE, DEATHS = 8, 4, (6, 11)  # values of PLAYER_STATE
+# Values of PLAYER_STATE.
+IN_PLAY, FLAG_POLE = 8, 4
+PASSAGES = (1, 2, 3)  # on a vine, into a pipe from the side, from above
+DEATHS = (6, 11)
 
 
 class Place(NamedTuple):
@@ -34,9 +37,12 @@ class Place(NamedTuple):
 
     x: int
     """Pixels from the start of the area."""
-    area: int
     stands: bool
-    """On the ground, or swimming, and under the control of the pad."""
+    """On the ground or swimming, and moved by the pad."""
+    led: bool
+    """Moved by the game: through pipes, up vines, into areas."""
+    passes: bool
+    """In a pipe or on a vine, so that another area follows."""
     outcome: int
     """`FAIL` if the player is lost, `WIN` if the level is, 0 in play."""
 
@@ -67,6 +73,7 @@ class Mario:
         self.level = (0, 0)
         self._pad = np.array([pad_bits(byte) for byte in range(256)])
         self._power_on = self.save()
+        self._begun: dict[str, NDArray[np.uint8]] = {}
         self._ram_at = self._find_ram()
 
     def _find_ram(self) -> int:
@@ -81,7 +88,15 @@ class Mario:
         Raises:
             ValueError: if the ROM never comes to it.
         """
-        console, (world, number) = self.console, (int(part) - 1 for part in level.split("-"))
+        world, number = (int(part) - 1 for part in level.split("-"))
+        self.level = (world, number)
+        if level not in self._begun:
+            self._begun[level] = self._start(world, number)
+        self.load(self._begun[level])
+
+    def _start(self, world: int, number: int) -> NDArray[np.uint8]:
+        """From the title screen to the first frame of play; both counted from 0."""
+        console = self.console
         console.load(self._power_on)  # a reset would keep the RAM
         for frame in range(BOOT_FRAMES):
             title = console[MODE] == TITLE and frame > 40  # earlier the game clears its RAM
@@ -94,10 +109,10 @@ class Mario:
             console.step()
             begun = console[MODE] == PLAYING and console[TASK] == IN_LEVEL
             if begun and console[PLAYER_STATE] == IN_PLAY:
-                break
-        else:
-            raise ValueError(f"level {level} does not begin; is the ROM Super Mario Bros.?")
-        self.level = (world, number)
+                return self.save()
+        raise ValueError(
+            f"level {world + 1}-{number + 1} does not begin; is the ROM that of Super Mario Bros.?"
+        )
 
     def step(self, held: int) -> NDArray[np.uint8]:
         """Plays one emulated frame with these buttons; its picture `(240, 256, 3)`."""
@@ -126,10 +141,16 @@ class Mario:
             outcome = WIN
         return Place(
             console[PAGE] * 256 + console[X],
-            console[AREA_POINTER] * 256 + console[AREA],
-            state == IN_PLAY and (console[FLOAT_STATE] == 0 or console[SWIMS] == 1),
+            state == IN_PLAY and (console[FLOAT_STATE] == 0 or self.swims),
+            state != IN_PLAY,
+            state in PASSAGES,
             outcome,
         )
+
+    @property
+    def swims(self) -> bool:
+        """Whether the area is under water."""
+        return bool(self.console[SWIMS])
 
     @property
     def gone(self) -> bool:

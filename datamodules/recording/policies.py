@@ -35,6 +35,15 @@ EXPLORE = (
     Habit(0, 0.04, 24),
     Habit(DOWN, 0.03, 16),
 )
+SWIM = (  # each new press of jump is a stroke upwards
+    Habit(RIGHT | JUMP, 0.40, 10),
+    Habit(RIGHT, 0.30, 16),
+    Habit(RIGHT, 0.10, 80),  # down to the ground and on, into the pipe at the end
+    Habit(JUMP, 0.06, 10),
+    Habit(0, 0.06, 16),
+    Habit(LEFT, 0.04, 16),
+    Habit(LEFT | JUMP, 0.04, 10),
+)
 HURRY = (Habit(RIGHT | RUN, 0.5, 40), Habit(RIGHT | RUN | JUMP, 0.45, 36), Habit(RIGHT, 0.05, 20))
 
 
