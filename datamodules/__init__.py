@@ -4,6 +4,7 @@ from datamodules.ale import AleStream, AleStreamDataModule
 from datamodules.avi import AviStreamDataModule
 from datamodules.base import IterableDataModule
 from datamodules.clips import AviClipDataModule
+from datamodules.smb_frames import SmbFrameDataModule
 
 __all__ = [
     "AleStream",
@@ -11,4 +12,5 @@ __all__ = [
     "AviClipDataModule",
     "AviStreamDataModule",
     "IterableDataModule",
+    "SmbFrameDataModule",
 ]
