@@ -41,9 +41,9 @@ def sample(
     num: int = 4,
     seconds: float = 5.0,
     fps: float = 30.0,
-    steps: int | None = None,
-    solver: Method | None = None,
-    guidance: float | None = None,
+    steps: int = 10,
+    solver: Method = "midpoint",
+    guidance: float = 1.0,
     actions: str | None = None,
     start_frame: str | None = None,
     format: Literal["gif", "mp4", "png"] = "gif",
@@ -63,9 +63,10 @@ def sample(
         num: clips to generate.
         seconds: length of each.
         fps: frames a second; that of the training data gives true speed.
-        steps: steps of the solver from noise to clip; the model's own if left out.
-        solver: `euler`, `midpoint`, `heun` or `dopri5`; the model's own if left out.
-        guidance: 1 follows the actions, more exaggerates them; the model's own if left out.
+        steps: steps of the solver from noise to clip.
+        solver: how a step is made; `midpoint` and `heun` evaluate the network twice a step,
+            `dopri5` chooses its own steps.
+        guidance: 1 follows the actions, more exaggerates them.
         actions: buttons held, such as `right:30,right+jump:10` (frames); unknown after the last.
         start_frame: picture or video whose first frame the clips begin with.
         format: file format of the clips.

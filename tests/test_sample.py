@@ -15,13 +15,14 @@ from generate import main
 from lit_modules import LitFlowVideo
 
 SIZE = (12, 16)
+SHORT = ("--seconds", "0.5", "--steps", "2")
 
 
 def save(path: Path, **more: object) -> str:
     """An untrained module whose zero-initialised layers have weights, so that everything acts."""
     torch.manual_seed(0)
     shape = {"size": SIZE, "clip_length": 6, "widths": [16], "depths": [1], "time_dim": 16}
-    module = LitFlowVideo(**{**shape, "known_frames": 2, "steps": 2, **more})
+    module = LitFlowVideo(**{**shape, "known_frames": 2, **more})
     for parameter in module.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
@@ -41,7 +42,7 @@ def checkpoint(tmp_path: Path) -> str:
 
 
 def sample(checkpoint: str, out: Path, *more: str) -> None:
-    main(["sample", "--ckpt_path", checkpoint, "--out", str(out), "--seconds", "0.5", *more])
+    main(["sample", "--ckpt_path", checkpoint, "--out", str(out), *SHORT, *more])
 
 
 def pixels(path: Path) -> np.ndarray:

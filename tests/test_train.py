@@ -80,6 +80,17 @@ def test_every_preset_fits_validates_tests_and_predicts(
             assert SCORES[system] <= scores
 
 
+def test_command_line_has_the_say_over_a_checkpoint_but_for_the_architecture(
+    recordings: Path, tmp_path: Path
+) -> None:
+    data = ("--data.data_dir", str(recordings))
+    cli = LitArcadeCLI(arguments("fit", "flow/tiny.yaml", tmp_path, *data, "--model.shift", "2"))
+    checkpoint = ("--ckpt_path", str(Path(cli.trainer.log_dir) / "checkpoints/last.ckpt"))
+    more = (*data, *checkpoint, "--model.steps", "1", "--model.solver", "euler")
+    model = LitArcadeCLI(arguments("predict", "flow/tiny.yaml", tmp_path, *more)).model
+    assert (model.steps, model.solver, model.times.shift_by) == (1, "euler", 2)
+
+
 def test_any_torch_optimizer_serves_by_name(tmp_path: Path) -> None:
     args = arguments("fit", "streaming_ae/atari.yaml", tmp_path, "--model.optimizer", "SGD")
     cli = LitArcadeCLI([*args, "--model.optimizer.lr", "0.1", "--trainer.max_steps", "3"])

@@ -23,6 +23,8 @@ from lit_modules.flow.time_sampling import TimeSampler
 from lit_modules.flow.unet3d import VideoUNet
 from lit_modules.metrics import load_features
 
+TRAINING = ("condition_dropout", "known_share", "time_sampling", "features", "seed")
+SAMPLING = ("steps", "solver", "guidance")
 BINS = 4  # of flow time, for the loss
 HELD_OUT = 1_000_003  # added to the seed wherever nothing is learned
 GOLDEN_RATIO = 0.6180339887498949  # multiples of it, modulo 1, cover [0, 1] evenly
@@ -117,7 +119,7 @@ class LitFlowVideo(LitVideoModel):
         compile: bool = False,
     ) -> None:
         super().__init__(optimizer, lr_scheduler, init_from, compile)
-        self.save_hyperparameters(ignore=[*self.NOT_ARCHITECTURE, "features"])
+        self.save_hyperparameters(ignore=[*self.NOT_ARCHITECTURE, *TRAINING, *SAMPLING])
         self.size, self.clip_length = (size[0], size[1]), clip_length
         self.state_dim, self.condition_dropout = state_dim, condition_dropout
         self.known_frames, self.known_share = known_frames, known_share
