@@ -117,7 +117,7 @@ class GymStudio(Studio):
         self.env.frame_skip, self.fps = stride(own, fps)
         self.labelled = isinstance(self.env.space, gym.spaces.Discrete) and self.env.actions <= 256
         if not self.labelled:
-            self.note = f"actions of {env_id} are no bytes; the labels hold none"
+            self.note = f"actions of {env_id} are no bytes; so there are no labels"
 
     def take(self, seed: int, level: str, frames: int, report: Report) -> Take:
         """Plays at random until the episode is over."""

@@ -19,10 +19,10 @@ from datamodules.smb_format import Episode, SmbFrame, to_palette, write_frame
 
 
 def write_avi(path: Path, take: Take, fps: float, codec: str) -> int:
-    """Writes `<name>.avi` and, before it, `<name>.labels.npz`.
+    """Writes `<name>.avi` and before it, where something is known, `<name>.labels.npz`.
 
-    The labels hold `seconds` of each frame and, where known, `action` (button byte), `ram`,
-    `action_60hz` (button byte of each emulated frame) and `outcome`.
+    The labels hold `seconds` of each frame, `action` (button byte) and, where there are such,
+    `ram`, `action_60hz` (button byte of each emulated frame) and `outcome`.
 
     Returns:
         Number of frames.
@@ -30,9 +30,12 @@ def write_avi(path: Path, take: Take, fps: float, codec: str) -> int:
     with staged(path) as folder:
         labels = Labels()
         write_video(folder / path.name, labels.collect(take.shots), fps, codec)
-        video_labels = path.with_suffix(".labels.npz")
-        np.savez_compressed(folder / video_labels.name, **labels.arrays(take, fps))
-        os.replace(folder / video_labels.name, video_labels)
+        if known := labels.arrays(take):
+            beside = path.with_suffix(".labels.npz")
+            np.savez_compressed(
+                folder / beside.name, seconds=np.arange(labels.frames) / fps, **known
+            )
+            os.replace(folder / beside.name, beside)
         os.replace(folder / path.name, path)
     return labels.frames
 
@@ -54,10 +57,11 @@ class Labels:
                 self._rows["ram"].append(np.array(shot.ram))
             yield shot.pixels
 
-    def arrays(self, take: Take, fps: float) -> dict[str, Any]:
-        """The arrays of the labels file."""
-        arrays: dict[str, Any] = {"seconds": np.arange(self.frames) / fps}
-        arrays |= {name: np.array(rows, np.uint8) for name, rows in self._rows.items() if rows}
+    def arrays(self, take: Take) -> dict[str, Any]:
+        """What is known, by its name in the labels file."""
+        arrays: dict[str, Any] = {
+            name: np.array(rows, np.uint8) for name, rows in self._rows.items() if rows
+        }
         if take.held is not None:
             arrays["action_60hz"] = np.array(take.held, np.uint8)
         if take.outcome is not None:
