@@ -7,7 +7,8 @@ from typing import Any
 
 from datamodules.base import IterableDataModule
 from datamodules.chunks import Frame, Snapshot, Source, StreamError, StreamSet
-from datamodules.decoding import Rgb, VideoError, read_frames
+from datamodules.decoder import Rgb
+from datamodules.decoding import VideoError, read_frames
 from datamodules.video_folder import Videos, find_videos, no_videos
 
 

@@ -12,7 +12,8 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from datamodules.decoding import Rgb, VideoError, explain
+from datamodules.decoder import Rgb
+from datamodules.decoding import VideoError, explain
 from datamodules.frame_store import FrameStore, FrameWriter
 from datamodules.quarantine import Quarantine
 from datamodules.recorded import Recording, Size, resized

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from datamodules.decoding import Rgb, VideoError, explain, opened
+from datamodules.decoder import Rgb
+from datamodules.decoding import VideoError, explain, opened
 from datamodules.labels import LabelsError, read_labels
 from datamodules.recorded import Recording
 from datamodules.recording_index import build_index

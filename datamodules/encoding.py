@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 
-from datamodules.decoding import Rgb
+from datamodules.decoder import Rgb
 from datamodules.gif import write_gif
 
 

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.decoding import Damage, Rgb, VideoError
+from datamodules.decoder import Damage, Rgb
+from datamodules.decoding import VideoError
 from datamodules.frame_store import Palette, Pixels
 from datamodules.recording_index import NO_SEEK, RecordingIndex
 from datamodules.sources import read_from, read_in_order

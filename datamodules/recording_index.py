@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.decoding import Damage, Rgb, VideoError
+from datamodules.decoder import Damage, Rgb
+from datamodules.decoding import VideoError
 from datamodules.sources import read_in_order
 
 NO_SEEK = np.iinfo(np.int64).min

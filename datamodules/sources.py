@@ -7,7 +7,8 @@ from collections.abc import Generator
 from pathlib import Path
 
 from datamodules import decoding
-from datamodules.decoding import Damage, Frame, Rgb, VideoError
+from datamodules.decoder import Damage, Frame, Rgb
+from datamodules.decoding import VideoError
 from datamodules.smb_format import episodes, frame_number, read_frame
 
 NOMINAL_RATE = 60.0  # the console draws 60.0988 frames a second; its recordings are named 30 and 60

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from datamodules.decoding import SUFFIXES, Rgb, VideoError, read_frames
+from datamodules.decoder import Rgb
+from datamodules.decoding import SUFFIXES, VideoError, read_frames
 from datamodules.encoding import CODECS, write_video
 
 __all__ = ["CODECS", "SUFFIXES", "Rgb", "VideoError", "read_frames", "to_uint8", "write_video"]

@@ -13,7 +13,7 @@ from ale_py import Action
 from numpy.typing import NDArray
 
 from datamodules import buttons
-from datamodules.decoding import Rgb
+from datamodules.decoder import Rgb
 from datamodules.environments import EMULATED_FPS, AtariGame, GymGame
 from datamodules.games import EMULATOR, PLAY, Game, generator
 from datamodules.recording.policies import sticky

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.decoding import Rgb
+from datamodules.decoder import Rgb
 from datamodules.encoding import write_video
 from datamodules.recording.envs import Shot, Take
 from datamodules.smb_format import Episode, SmbFrame, to_palette, write_frame

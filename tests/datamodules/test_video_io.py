@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.numbered_video import mux, number_of, picture
+from datamodules.decoder import Damage, Frame
+from datamodules.decoding import read_around_damage
 from datamodules.video_io import CODECS, VideoError, read_frames, to_uint8, write_video
 
 RNG = np.random.default_rng(0)
@@ -154,3 +157,22 @@ def test_truncated_file_gives_its_frames_then_an_error(tmp_path):
 def test_bytes_are_the_nearest_of_clamped_values():
     values = torch.tensor([-1.0, 0.0, 0.4 / 255, 0.6 / 255, 1.0, 7.0], requires_grad=True)
     assert to_uint8(values).tolist() == [0, 0, 0, 1, 255, 255]
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.gif", "a.avi"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_file_cut_anywhere_ends_with_an_error_and_no_wrong_frame(name, share, tmp_path):
+    if name in ("a.gif", "a.avi"):
+        write_video(tmp_path / name, [picture(i, (64, 80)) for i in range(60)], 30)
+    else:
+        codec = "libx264" if name == "a.mkv" else "libvpx"
+        frames = (picture(i, (64, 80)) for i in range(60))
+        mux(tmp_path / name, frames, np.arange(60), codec, {"g": "30"})
+    assert [number_of(frame) for frame, _ in read_frames(tmp_path / name)] == list(range(60))
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(len(whole) * share)])
+    events = list(read_around_damage(tmp_path / name))
+    end = min(event.number for event in events if isinstance(event, Damage))
+    good = [number_of(event.pixels) for event in events if isinstance(event, Frame)][:end]
+    assert good == list(range(len(good)))
+    assert 60 * share * 0.2 < len(good) < 60
