@@ -18,13 +18,15 @@ import torch
 
 from callbacks.clear_errors import one_line_errors
 
-NAMES = ("actions", "ale", "flow", "flow_gpu", "forgetting", "gpu", "obgd", "streaming")
+NAMES = ("actions", "ale", "flow", "flow_gpu", "forgetting", "gpu", "obgd", "streaming", "video")
 PACKAGES = (
     "torch",
     "lightning",
     "ale-py",
     "gymnasium",
     "opencv-python",
+    "av",
+    "torchcodec",
     "torchdiffeq",
     "video-diffusion-pytorch",
 )
