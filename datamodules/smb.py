@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from datamodules.smb_frames import SmbFrameDataModule
-from datamodules.smb_preprocess import LOSSLESS, REPORT, PreprocessError, Report, preprocess
+from datamodules.smb_preprocess import LOSSLESS, preprocess
+from datamodules.smb_report import REPORT, PreprocessError, Report
 
 __all__ = ["SmbFrameDataModule", "preprocess"]
 

@@ -9,13 +9,10 @@ from __future__ import annotations
 import fcntl
 import glob
 import hashlib
-import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain, groupby, islice
 from pathlib import Path
@@ -38,33 +35,11 @@ from datamodules.labels import SUFFIX
 from datamodules.recording.envs import Shot, Take
 from datamodules.recording.writer import write_avi
 from datamodules.smb_format import OUTCOMES, SmbFrame, episodes, frame_number, read_frame
+from datamodules.smb_report import REPORT, Episode, PreprocessError, Report, video_of
 from datamodules.sources import NOMINAL_RATE
 from datamodules.video_folder import list_videos
 
-REPORT = "report.json"
-FORMAT = 1  # raise it when what is written changes
 LOSSLESS = ("h264", "ffv1")
-
-
-class PreprocessError(ValueError):
-    """The work cannot be begun or go on; one line tells why and what to do."""
-
-
-@dataclass
-class Episode:
-    """What has become of one episode."""
-
-    source: str
-    """Digest of the names, sizes and times of its files."""
-    level: str | None
-    outcome: str | None = None
-    finished: bool = False
-    frames: int = 0
-    seconds: float = 0.0
-    videos: list[str] = field(default_factory=list)
-    """More than one where frames are missing in between."""
-    quarantined: list[tuple[str, str]] = field(default_factory=list)
-    """Files that are left out, and why."""
 
 
 class Numbered(NamedTuple):
@@ -76,61 +51,6 @@ class Numbered(NamedTuple):
     frame: SmbFrame
     stretch: int
     """Counts the gaps before it."""
-
-
-class Report:
-    """What has been done into a folder; every change is saved at once.
-
-    Args:
-        folder: output folder.
-        codec: of the videos.
-
-    Raises:
-        PreprocessError: if it holds what was made in another way.
-    """
-
-    def __init__(self, folder: Path, codec: str) -> None:
-        self.path, self.codec = folder / REPORT, codec
-        self.episodes: dict[str, Episode] = {}
-        """By their paths below the input folder."""
-        if self.path.is_file():
-            self._load()
-
-    def _load(self) -> None:
-        remedy = "give --overwrite or another --output_dir"
-        try:
-            saved = json.loads(self.path.read_text())
-            made = (saved["format"], saved["codec"])
-            self.episodes = {name: Episode(**row) for name, row in saved["episodes"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise PreprocessError(f"{self.path} is no report of this program; {remedy}") from error
-        if made != (FORMAT, self.codec):
-            raise PreprocessError(
-                f"{self.path.parent} was made as {made[1]}, format {made[0]}, not as "
-                f"{self.codec}, format {FORMAT}; {remedy}"
-            )
-
-    def save(self) -> None:
-        """Writes a file that is complete when it appears."""
-        rows = {name: asdict(episode) for name, episode in sorted(self.episodes.items())}
-        content = {"format": FORMAT, "codec": self.codec, **self.totals(), "episodes": rows}
-        part = self.path.with_suffix(".part")
-        part.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(part, self.path)
-
-    def totals(self) -> dict[str, object]:
-        """Counts over all episodes, and frames by level."""
-        done = [episode for episode in self.episodes.values() if episode.finished]
-        levels: Counter[str] = Counter()
-        for episode in done:
-            levels[episode.level or "unknown"] += episode.frames
-        return {
-            "finished": len(done),
-            "frames": sum(episode.frames for episode in done),
-            "seconds": round(sum(episode.seconds for episode in done), 1),
-            "quarantined": sum(len(episode.quarantined) for episode in done),
-            "levels": dict(sorted(levels.items())),
-        }
 
 
 def preprocess(
@@ -151,6 +71,7 @@ def preprocess(
     Raises:
         PreprocessError: if there is nothing to do or it would overwrite something.
     """
+    input_dir = input_dir.resolve()
     if not input_dir.is_dir():
         raise PreprocessError(f"there is no folder {input_dir}; set --input_dir to the episodes")
     folders = [path for path in list_videos(str(input_dir), episodes=True)[1] if path.is_dir()]
@@ -159,16 +80,17 @@ def preprocess(
             f"{input_dir} holds no frames such as me_s1_e1_1-1_f1_a0_2026-01-01_00-00-00.win.png; "
             "set --input_dir to a folder of episodes (videos need no preprocessing)"
         )
+    root = input_dir.parent if input_dir in folders else input_dir  # one episode alone
     with locked(output_dir):
         if overwrite:
             (output_dir / REPORT).unlink(missing_ok=True)
         report = Report(output_dir, codec)
-        names = {path: path.relative_to(input_dir).as_posix() for path in folders}
+        names = {path: path.relative_to(root).as_posix() for path in folders}
         files = {path: episodes(path) for path in folders}
         sources = {path: digest(files[path]) for path in folders}
         if not overwrite:
             for path in folders:
-                refuse_to_overwrite(output_dir, names[path], sources[path], report)
+                report.refuse_to_overwrite(names[path], sources[path])
         with progress_bar(sum(map(len, files.values()))) as (progress, task):
             for path in folders:
                 name = names[path]
@@ -217,28 +139,6 @@ def digest(files: list[Path]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def refuse_to_overwrite(output_dir: Path, name: str, source: str, report: Report) -> None:
-    """Allows what this program has begun for the same files.
-
-    Raises:
-        PreprocessError: if there are files of others, or results of other frames.
-    """
-    known = report.episodes.get(name)
-    remedy = "give --overwrite or another --output_dir"
-    if known is None and (video := video_of(output_dir / name)).exists():
-        raise PreprocessError(f"{video} is there; {remedy}")
-    if known is not None and known.finished:
-        if known.source != source:
-            raise PreprocessError(f"the frames of {name} have changed since; {remedy}")
-        if lost := [video for video in known.videos if not (output_dir / video).is_file()]:
-            raise PreprocessError(f"{output_dir / lost[0]} is gone; {remedy}")
-
-
-def video_of(episode: Path, number: int | None = None) -> Path:
-    """Video of an episode, or of its part that begins with this frame."""
-    return episode.with_name(episode.name + (f"_f{number}.avi" if number else ".avi"))
-
-
 def convert(
     files: list[Path], target: Path, codec: str, result: Episode, count: Callable[[], object]
 ) -> None:
@@ -270,7 +170,7 @@ def convert(
         result.outcome = OUTCOMES.get(first.frame.outcome)
         fps = NOMINAL_RATE / step
         length = write_avi(video, Take(shots, outcome=first.frame.outcome), fps, codec)
-        result.videos.append(video.relative_to(target.parent).as_posix())
+        result.videos.append(video.name)
         result.frames += length
         result.seconds += length / fps
     result.finished = True
