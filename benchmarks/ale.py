@@ -22,7 +22,7 @@ import torch
 from ale_py.vector_env import AtariVectorEnv
 
 from datamodules import AleStreamDataModule
-from datamodules.games import DEFAULT_GAMES, ale_games
+from datamodules.streams.games import DEFAULT_GAMES, ale_games
 
 SIDE = 224
 CHUNK = 64

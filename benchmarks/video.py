@@ -23,10 +23,10 @@ import numpy as np
 import torch
 
 from benchmarks.numbered_video import WRITERS, number_of, write_numbered
-from datamodules.clip_cache import open_recordings
-from datamodules.decoder import Rgb
-from datamodules.frame_store import Palette, Pixels
 from datamodules.pixels import clips_to_rgb
+from datamodules.video.cache import open_recordings
+from datamodules.video.decoder import Rgb
+from datamodules.video.store import Palette, Pixels
 
 SIZE = (240, 256)
 LENGTH = 16

@@ -4,7 +4,7 @@ from datamodules.ale import AleStream, AleStreamDataModule
 from datamodules.avi import AviStreamDataModule
 from datamodules.base import IterableDataModule
 from datamodules.clips import AviClipDataModule
-from datamodules.smb_frames import SmbFrameDataModule
+from datamodules.smb import SmbFrameDataModule
 
 __all__ = [
     "AleStream",

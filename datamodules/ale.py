@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.base import IterableDataModule
-from datamodules.chunks import Frame, Snapshot, Source, StreamError, StreamSet
-from datamodules.environments import Environment, Policy, open_game, random_policy
-from datamodules.games import EMULATOR, PLAY, Playlist, generator, playlist, rng_state
+from datamodules.streams.chunks import Frame, Snapshot, Source, StreamError, StreamSet
+from datamodules.streams.environments import Environment, Policy, open_game, random_policy
+from datamodules.streams.games import EMULATOR, PLAY, Playlist, generator, playlist, rng_state
 
 
 class Rules(NamedTuple):

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from datamodules.base import IterableDataModule
-from datamodules.chunks import Frame, Snapshot, Source, StreamError, StreamSet
-from datamodules.decoder import Rgb
-from datamodules.decoding import VideoError, read_frames
-from datamodules.video_folder import Videos, find_videos, no_videos
+from datamodules.streams.chunks import Frame, Snapshot, Source, StreamError, StreamSet
+from datamodules.video.decoder import Rgb
+from datamodules.video.decoding import VideoError, read_frames
+from datamodules.video.folder import Videos, find_videos, no_videos
 
 
 class Reading(Source):

@@ -10,9 +10,9 @@ import cv2
 import lightning as L
 import torch
 
-from datamodules.chunks import StreamSet
-from datamodules.loader import StreamLoader
 from datamodules.pixels import to_rgb
+from datamodules.streams.chunks import StreamSet
+from datamodules.streams.loader import StreamLoader
 
 HELD_OUT = 1_000_003
 """Added to the seed for validation, test and prediction: play that training never sees."""

@@ -12,14 +12,14 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader
 
-from datamodules.clip_cache import Recordings, open_recordings
-from datamodules.clip_dataset import ClipDataset, collate
-from datamodules.clip_sampler import ClipSampler, HeldOutSampler, Position, TrainingSampler
-from datamodules.clip_sections import Section, cut_in_time, whole, with_states
-from datamodules.clip_split import split_by_fraction, split_by_level
-from datamodules.clip_timing import last_start
+from datamodules.clip.dataset import ClipDataset, collate
+from datamodules.clip.sampler import ClipSampler, HeldOutSampler, Position, TrainingSampler
+from datamodules.clip.sections import Section, cut_in_time, whole, with_states
+from datamodules.clip.split import split_by_fraction, split_by_level
+from datamodules.clip.timing import last_start
 from datamodules.labels import State
 from datamodules.pixels import clips_to_rgb
+from datamodules.video.cache import Recordings, open_recordings
 
 
 class AviClipDataModule(L.LightningDataModule):

@@ -11,10 +11,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.decoding import VideoError
 from datamodules.ram_map import SMB_BYTES, mario_state
-from datamodules.recorded import Recording
 from datamodules.smb_format import episodes, picture_end, read_state
+from datamodules.video.decoding import VideoError
+from datamodules.video.recorded import Recording
 
 SUFFIX = ".labels.npz"
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datamodules.decoding import VideoError, check_file, check_pixels
+from datamodules.video.decoding import VideoError, check_file, check_pixels
 
 RAM_BYTES = 2048
 FAIL, WIN = 1, 2

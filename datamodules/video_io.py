@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from datamodules.decoder import Rgb
-from datamodules.decoding import SUFFIXES, VideoError, read_frames
-from datamodules.encoding import CODECS, write_video
+from datamodules.video.decoder import Rgb
+from datamodules.video.decoding import SUFFIXES, VideoError, read_frames
+from datamodules.video.encoding import CODECS, write_video
 
 __all__ = ["CODECS", "SUFFIXES", "Rgb", "VideoError", "read_frames", "to_uint8", "write_video"]
 
@@ -25,7 +25,7 @@ def to_uint8(x: Tensor) -> Tensor:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
-    from datamodules.describe import describe  # which nobody else who reads a video needs
+    from datamodules.video.describe import describe  # which nobody else who reads a video needs
 
     parser = argparse.ArgumentParser(prog="python -m datamodules.video_io", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from datamodules.encoding import CODECS
-from datamodules.games import find_game
 from datamodules.recording.levels import POLICIES
 from datamodules.recording.mario import LEVELS
 from datamodules.recording.plan import Plan, Recorder
 from datamodules.recording.workers import ERRORS, record_all
+from datamodules.streams.games import find_game
+from datamodules.video.encoding import CODECS
 
 PROGRAM = "litarcade-record"
 EXAMPLES = """examples:

@@ -13,10 +13,10 @@ from ale_py import Action
 from numpy.typing import NDArray
 
 from datamodules import buttons
-from datamodules.decoder import Rgb
-from datamodules.environments import EMULATED_FPS, AtariGame, GymGame
-from datamodules.games import EMULATOR, PLAY, Game, generator
 from datamodules.recording.policies import sticky
+from datamodules.streams.environments import EMULATED_FPS, AtariGame, GymGame
+from datamodules.streams.games import EMULATOR, PLAY, Game, generator
+from datamodules.video.decoder import Rgb
 
 USUAL_FPS = 30.0
 

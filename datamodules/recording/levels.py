@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from datamodules.games import PLAY, generator
 from datamodules.recording.envs import Report, Shot, Studio, Take, stride
 from datamodules.recording.mario import EMULATED_FPS, LEVELS, Mario
 from datamodules.recording.policies import HURRY, PAD, bursts, sticky
 from datamodules.recording.search import search
 from datamodules.smb_format import FAIL
+from datamodules.streams.games import PLAY, generator
 
 POLICIES = ("random", "right", "search")
 FAIL_FRAMES, WIN_FRAMES = 90, 240  # emulated frames that are shown of an end

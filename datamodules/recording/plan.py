@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datamodules.games import find_game
 from datamodules.recording.envs import Report, Shot, Studio, Take, open_studio
 from datamodules.recording.levels import LevelStudio
 from datamodules.recording.mario import EMULATED_FPS
 from datamodules.recording.workers import EVERY, Recording
 from datamodules.recording.writer import write_avi, write_pngs
 from datamodules.smb_format import FAIL, OUTCOMES, Episode
+from datamodules.streams.games import find_game
 
 
 @dataclass(frozen=True)

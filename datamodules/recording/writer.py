@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.decoder import Rgb
-from datamodules.encoding import write_video
 from datamodules.recording.envs import Shot, Take
 from datamodules.smb_format import Episode, SmbFrame, to_palette, write_frame
+from datamodules.video.decoder import Rgb
+from datamodules.video.encoding import write_video
 
 
 def write_avi(path: Path, take: Take, fps: float, codec: str) -> int:

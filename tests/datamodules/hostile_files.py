@@ -12,6 +12,7 @@ from typing import Any
 
 import av
 import numpy as np
+from PIL import Image
 
 from benchmarks.numbered_video import picture, write_numbered
 from datamodules.video_io import write_video
@@ -44,6 +45,7 @@ def write_hostile(folder: Path) -> dict[str, str]:
         write(f"rot_{name}", rotten(good[name]))
     write("bomb_header.avi", with_header_size(good["ffv1.avi"], 16000, 16000))
     write("bomb_frame.avi", with_jpeg_size(good["mjpg.avi"], 40, 16000, 16000))
+    write_bomb(folder / "bomb.avi")
     screen = struct.pack("<HH", 16000, 16000)
     write(
         "bomb.gif",
@@ -73,6 +75,7 @@ def write_hostile(folder: Path) -> dict[str, str]:
         "rot_h264_b_frames.avi": "frame .*good frames are used",
         "bomb_header.avi": "16000x16000 exceeds",
         "bomb_frame.avi": "at frame 40.*good frames are used",
+        "bomb.avi": "16000x16000 exceeds",
         "bomb.gif": "16000x16000 exceeds",
         "size_changes.avi": "the size changes from 80x64 to 40x32 at frame 20 .*20 good frames",
         "one_frame.avi": "it holds one frame only",
@@ -106,6 +109,18 @@ def with_jpeg_size(data: bytes, frame: int, width: int, height: int) -> bytes:
         place = spoilt.index(b"\xff\xc0\x00\x11\x08", place + 1)
     spoilt[place + 5 : place + 9] = struct.pack(">HH", height, width)
     return bytes(spoilt)
+
+
+def write_bomb(path: Path) -> None:
+    """Two megabytes that decode to a black picture of 16000 x 16000."""
+    jpeg = io.BytesIO()
+    Image.new("L", (16000, 16000)).save(jpeg, "JPEG")
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("mjpeg", rate=30)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuvj420p"
+        packet = av.Packet(jpeg.getvalue())
+        packet.stream, packet.pts, packet.dts, packet.is_keyframe = stream, 0, 0, True
+        container.mux(packet)
 
 
 def change_size(path: Path) -> None:

@@ -12,9 +12,9 @@ import torch
 from ale_py import ALEInterface, LoggerMode, roms
 
 from datamodules import AleStreamDataModule
-from datamodules.chunks import StreamError
-from datamodules.environments import AtariGame
-from datamodules.games import DEFAULT_GAMES, EMULATOR, ale_games, find_game, generator
+from datamodules.streams.chunks import StreamError
+from datamodules.streams.environments import AtariGame
+from datamodules.streams.games import DEFAULT_GAMES, EMULATOR, ale_games, find_game, generator
 
 
 def atari() -> AtariGame:

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import datamodules.environments
+import datamodules.streams.environments
 from datamodules import AleStreamDataModule
-from datamodules.chunks import StreamError
+from datamodules.streams.chunks import StreamError
 
 CHUNK = 16
 
@@ -19,7 +19,7 @@ def test_resume_equals_uninterrupted_for_all_five_games(
     workers, monkeypatch, five_games, read, equal, stored
 ):
     # Short episodes, so that every game ends and begins some within the test.
-    monkeypatch.setattr(datamodules.environments, "MAX_EPISODE_FRAMES", 120)
+    monkeypatch.setattr(datamodules.streams.environments, "MAX_EPISODE_FRAMES", 120)
     whole = read(five_games(chunk=CHUNK), 150)
     starts = sum(batch["episode_start"].int() for batch in whole)
     assert (starts >= 3).all()

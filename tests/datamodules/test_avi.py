@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from datamodules import AviStreamDataModule
-from datamodules.chunks import StreamError
+from datamodules.streams.chunks import StreamError
 from datamodules.video_io import write_video
 
 LENGTHS = {"a.gif": 5, "2.avi": 7, "10.avi": 4}

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from benchmarks.numbered_video import WRITERS, number_of, times_with_drops, write_numbered
-from datamodules import clip_cache
-from datamodules.clip_cache import open_recordings
-from datamodules.decoding import VideoError
 from datamodules.smb_format import FAIL, Episode, SmbFrame, write_frame
+from datamodules.video import cache as clip_cache
+from datamodules.video.cache import open_recordings
+from datamodules.video.decoding import VideoError
 from datamodules.video_io import read_frames, write_video
 
 SIZE = (64, 80)

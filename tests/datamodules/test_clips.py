@@ -10,10 +10,10 @@ import pytest
 import torch
 from numbered_clips import LENGTHS, SIZE, brightness, clips_of, make, ready, write
 
-from datamodules.clip_cache import open_recordings
 from datamodules.labels import read_labels, state_of
 from datamodules.ram_map import mario_state
 from datamodules.smb_format import WIN, Episode, SmbFrame, write_frame
+from datamodules.video.cache import open_recordings
 from datamodules.video_io import write_video
 
 

@@ -12,9 +12,9 @@ import pytest
 from hostile_files import COUNT, SIZE, write_hostile
 
 from benchmarks.numbered_video import number_of, write_numbered
-from datamodules.clip_cache import open_recordings
-from datamodules.decoding import VideoError
-from datamodules.video_folder import find_videos
+from datamodules.video.cache import open_recordings
+from datamodules.video.decoding import VideoError
+from datamodules.video.folder import find_videos
 
 GOOD = ["ffv1.avi", "h264.mp4"]
 
@@ -75,7 +75,7 @@ def test_streams_and_clips_call_the_same_files_unreadable(folder, expected):
 CHILD = """
 import resource, sys, warnings
 import numpy as np
-from datamodules.clip_cache import open_recordings
+from datamodules.video.cache import open_recordings
 
 warnings.simplefilter("ignore")
 for folder in sys.argv[1:]:

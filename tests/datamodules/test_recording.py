@@ -13,8 +13,8 @@ import pytest
 from ale_py import Action, ALEInterface, roms
 
 from datamodules import buttons
-from datamodules.games import EMULATOR, generator
 from datamodules.recording.__main__ import main
+from datamodules.streams.games import EMULATOR, generator
 from datamodules.video_io import read_frames
 
 

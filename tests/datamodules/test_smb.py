@@ -11,7 +11,7 @@ from numbered_clips import write as write_videos
 from test_clips import as_rank
 
 from datamodules import SmbFrameDataModule
-from datamodules.augmentation import mirrored_buttons, mirrored_state
+from datamodules.clip.augmentation import mirrored_buttons, mirrored_state
 from datamodules.ram_map import STATE_NAMES, mario_state
 from datamodules.video_io import write_video
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.augmentation import (
+from datamodules.buttons import parse
+from datamodules.clip.augmentation import (
     Augmentation,
     Look,
     colour_map,
@@ -15,7 +16,6 @@ from datamodules.augmentation import (
     mirrored_state,
     table,
 )
-from datamodules.buttons import parse
 from datamodules.ram_map import ENEMIES, ENEMY_ON, LEVEL_WIDTH, STATE_NAMES, mario_state
 
 RNG = np.random.default_rng(0)

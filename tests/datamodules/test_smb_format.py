@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.decoding import VideoError
 from datamodules.smb_format import (
     WIN,
     Episode,
@@ -20,6 +19,7 @@ from datamodules.smb_format import (
     to_palette,
     write_frame,
 )
+from datamodules.video.decoding import VideoError
 
 RNG = np.random.default_rng(0)
 LINE_ENDS = np.array([0x0A, 0x0D], np.uint8)

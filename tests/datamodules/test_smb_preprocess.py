@@ -10,8 +10,9 @@ import pytest
 from made_episodes import LEVELS, in_text_mode, make, memory, picture, write_episode, write_episodes
 from test_smb import batches, same
 
-from datamodules import smb, smb_preprocess
-from datamodules.smb_preprocess import locked, preprocess
+from datamodules.smb import __main__ as smb
+from datamodules.smb import preprocess as smb_preprocess
+from datamodules.smb.preprocess import locked, preprocess
 from datamodules.video_io import read_frames
 
 

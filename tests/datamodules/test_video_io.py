@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from benchmarks.numbered_video import mux, number_of, picture
-from datamodules.decoder import Damage, Frame
-from datamodules.decoding import read_around_damage
+from datamodules.video.decoder import Damage, Frame
+from datamodules.video.decoding import read_around_damage
 from datamodules.video_io import CODECS, VideoError, read_frames, to_uint8, write_video
 
 RNG = np.random.default_rng(0)

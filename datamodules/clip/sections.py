@@ -9,9 +9,9 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 
-from datamodules.clip_timing import last_start
+from datamodules.clip.timing import last_start
 from datamodules.labels import LabelsError, State, read_labels, state_of
-from datamodules.recorded import Recording
+from datamodules.video.recorded import Recording
 
 
 class Section(NamedTuple):

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from datamodules.decoding import SUFFIXES, VideoError, explain, read_frames
-from datamodules.quarantine import Quarantine
 from datamodules.smb_format import FRAME_NUMBER
+from datamodules.video.decoding import SUFFIXES, VideoError, explain, read_frames
+from datamodules.video.quarantine import Quarantine
 
 
 class Videos(NamedTuple):

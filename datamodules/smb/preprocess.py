@@ -29,15 +29,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from datamodules.clip_split import level_of
-from datamodules.decoding import VideoError
+from datamodules.clip.split import level_of
 from datamodules.labels import SUFFIX
 from datamodules.recording.envs import Shot, Take
 from datamodules.recording.writer import write_avi
+from datamodules.smb.report import REPORT, Episode, PreprocessError, Report, video_of
 from datamodules.smb_format import OUTCOMES, SmbFrame, episodes, frame_number, read_frame
-from datamodules.smb_report import REPORT, Episode, PreprocessError, Report, video_of
-from datamodules.sources import NOMINAL_RATE
-from datamodules.video_folder import list_videos
+from datamodules.video.decoding import VideoError
+from datamodules.video.folder import list_videos
+from datamodules.video.sources import NOMINAL_RATE
 
 LOSSLESS = ("h264", "ffv1")
 

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, default_collate
 
-from datamodules.clip_sampler import Draw
-from datamodules.clip_sections import Section
-from datamodules.clip_timing import clip_frames, clip_starts
+from datamodules.clip.sampler import Draw
+from datamodules.clip.sections import Section
+from datamodules.clip.timing import clip_frames, clip_starts
 
 Item = dict[str, Any]
 

@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from datamodules.decoder import Rgb
-from datamodules.decoding import VideoError, explain, opened
 from datamodules.labels import LabelsError, read_labels
-from datamodules.recorded import Recording
-from datamodules.recording_index import build_index
-from datamodules.video_folder import list_videos
+from datamodules.video.decoder import Rgb
+from datamodules.video.decoding import VideoError, explain, opened
+from datamodules.video.folder import list_videos
+from datamodules.video.index import build_index
+from datamodules.video.recorded import Recording
 
 COLUMNS = ("frames", "seconds", "fps", "width x height", "codec", "colours", "labels", "wrong")
 

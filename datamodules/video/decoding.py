@@ -11,7 +11,7 @@ from typing import Any
 
 import av
 
-from datamodules.decoder import Damage, Decoding, Frame, Rgb, reason, to_rgb
+from datamodules.video.decoder import Damage, Decoding, Frame, Rgb, reason, to_rgb
 
 SUFFIXES = frozenset({".avi", ".mp4", ".mkv", ".webm", ".gif"})
 FORMATS = "avi,mov,mp4,matroska,webm,gif"  # a text may otherwise pass for a playlist of other files

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.chunks import PREFETCH, StreamError, StreamSet
-from datamodules.packing import Unpacked, unpack
+from datamodules.streams.chunks import PREFETCH, StreamError, StreamSet
+from datamodules.streams.packing import Unpacked, unpack
 
 log = logging.getLogger(__name__)
 

@@ -12,14 +12,14 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from datamodules.decoder import Rgb
-from datamodules.decoding import VideoError, explain
-from datamodules.frame_store import FrameStore, FrameWriter
-from datamodules.quarantine import Quarantine
-from datamodules.recorded import Recording, Size, resized
-from datamodules.recording_index import RecordingIndex, build_index
-from datamodules.sources import fingerprint
-from datamodules.video_folder import list_videos, no_videos
+from datamodules.video.decoder import Rgb
+from datamodules.video.decoding import VideoError, explain
+from datamodules.video.folder import list_videos, no_videos
+from datamodules.video.index import RecordingIndex, build_index
+from datamodules.video.quarantine import Quarantine
+from datamodules.video.recorded import Recording, Size, resized
+from datamodules.video.sources import fingerprint
+from datamodules.video.store import FrameStore, FrameWriter
 
 FORMAT = 1  # raise it when decoded frames or their index change
 

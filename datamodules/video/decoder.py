@@ -12,7 +12,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.ffv1 import intact
+from datamodules.video.ffv1 import intact
 
 Rgb = NDArray[np.uint8]
 """One frame `(h, w, 3)`."""

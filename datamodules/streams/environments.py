@@ -11,8 +11,8 @@ import numpy as np
 from ale_py import ALEInterface, ALEState, LoggerMode, roms
 from numpy.typing import NDArray
 
-from datamodules.chunks import Snapshot
-from datamodules.games import Game, rng_state
+from datamodules.streams.chunks import Snapshot
+from datamodules.streams.games import Game, rng_state
 
 Policy = Callable[[NDArray[np.uint8], int, np.random.Generator], int]
 """Chooses an action from the native frame, the number of actions and the stream's generator."""

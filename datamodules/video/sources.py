@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Generator
 from pathlib import Path
 
-from datamodules import decoding
-from datamodules.decoder import Damage, Frame, Rgb
-from datamodules.decoding import VideoError
 from datamodules.smb_format import episodes, frame_number, read_frame
+from datamodules.video import decoding
+from datamodules.video.decoder import Damage, Frame, Rgb
+from datamodules.video.decoding import VideoError
 
 NOMINAL_RATE = 60.0  # the console draws 60.0988 frames a second; its recordings are named 30 and 60
 

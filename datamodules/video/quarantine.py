@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from rich.console import Console
 from rich.table import Table
 
-from datamodules.decoding import VideoError
+from datamodules.video.decoding import VideoError
 
 
 class Quarantine:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from datamodules.packing import SLACK, Packer
+from datamodules.streams.packing import SLACK, Packer
 
 PREFETCH = 2
 SLOTS = PREFETCH + 1  # those that are being written or wait, and the one that is being read

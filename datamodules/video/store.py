@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.decoder import Rgb
+from datamodules.video.decoder import Rgb
 
 Pixels = NDArray[np.uint8]
 Palette = NDArray[np.int32]

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from datamodules.augmentation import Augmentation, Look, dressed
-from datamodules.clip_cache import Recordings, open_recordings
-from datamodules.clip_dataset import ClipDataset, Item
-from datamodules.clip_sampler import Draw
-from datamodules.clip_sections import Section, with_states
-from datamodules.clip_split import level_of
+from datamodules.clip.augmentation import Augmentation, Look, dressed
+from datamodules.clip.dataset import ClipDataset, Item
+from datamodules.clip.sampler import Draw
+from datamodules.clip.sections import Section, with_states
+from datamodules.clip.split import level_of
 from datamodules.clips import AviClipDataModule
 from datamodules.labels import State
 from datamodules.ram_map import STATE_NAMES
+from datamodules.video.cache import Recordings, open_recordings
 
 
 class SmbFrameDataModule(AviClipDataModule):

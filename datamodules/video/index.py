@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.decoder import Damage, Rgb
-from datamodules.decoding import VideoError
-from datamodules.sources import read_in_order
+from datamodules.video.decoder import Damage, Rgb
+from datamodules.video.decoding import VideoError
+from datamodules.video.sources import read_in_order
 
 NO_SEEK = np.iinfo(np.int64).min
 

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.decoder import Damage, Rgb
-from datamodules.decoding import VideoError
-from datamodules.frame_store import Palette, Pixels
-from datamodules.recording_index import NO_SEEK, RecordingIndex
-from datamodules.sources import read_from, read_in_order
+from datamodules.video.decoder import Damage, Rgb
+from datamodules.video.decoding import VideoError
+from datamodules.video.index import NO_SEEK, RecordingIndex
+from datamodules.video.sources import read_from, read_in_order
+from datamodules.video.store import Palette, Pixels
 
 Size = tuple[int, int]
 Rows = NDArray[np.int64]

@@ -19,11 +19,8 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.table import Table
 
-from datamodules.smb_frames import SmbFrameDataModule
-from datamodules.smb_preprocess import LOSSLESS, preprocess
-from datamodules.smb_report import REPORT, PreprocessError, Report
-
-__all__ = ["SmbFrameDataModule", "preprocess"]
+from datamodules.smb.preprocess import LOSSLESS, preprocess
+from datamodules.smb.report import REPORT, PreprocessError, Report
 
 SHOWN = 20  # bad files in the terminal; the report names all
 

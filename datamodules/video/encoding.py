@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 
-from datamodules.decoder import Rgb
-from datamodules.gif import write_gif
+from datamodules.video.decoder import Rgb
+from datamodules.video.gif import write_gif
 
 
 class Codec(NamedTuple):

@@ -1,0 +1,1 @@
+"""Clips of recordings: which frames, which order, which side, how they look."""

@@ -1,0 +1,1 @@
+"""Endless streams of frames: who plays them, in chunks, over worker processes."""

@@ -1,0 +1,1 @@
+"""Files of video: decoding around damage, encoding, the cache of decoded recordings."""
