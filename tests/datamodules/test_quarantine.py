@@ -101,7 +101,7 @@ def test_bad_files_neither_hang_nor_fill_the_memory(folder, expected, tmp_path):
 
 
 def test_strict_names_the_first_bad_file(folder, expected):
-    with pytest.raises(VideoError, match=r"bomb.gif: .*data.strict"):
+    with pytest.raises(VideoError, match=r"bomb\.avi: .*data\.strict"):
         open_recordings(folder, strict=True)
 
 
