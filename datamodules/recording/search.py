@@ -17,6 +17,7 @@ GAIN = (90, 220)  # pixels to be gained before a state is saved
 # Emulated frames of a burst; those do not count in which the game leads the player, up to three
 # times as many.
 PATIENCE = 240
+EASIER = 12  # pixels that a burst in vain takes off the most that is asked for
 TRIES = 12  # bursts from a state before it counts as a dead end
 LOST_CHILD = 4  # tries that a dead end costs the state before it
 BUDGET = 60  # emulated frames of search for each frame of the longest recording
@@ -80,7 +81,9 @@ def search(
 def burst(mario: Mario, save: Save, rng: np.random.Generator) -> tuple[list[int], int]:
     """One try from a save: its buttons, and `WIN`, 0 for a gain or `FAIL`."""
     mario.load(save.state)
-    goal = save.x + int(rng.integers(*GAIN))
+    least, most = GAIN
+    # Where nothing has worked yet less will do: there may be small islands ahead.
+    goal = save.x + int(rng.integers(least, max(least + 1, most - EASIER * save.tries)))
     presses = bursts(SWIM if mario.swims else EXPLORE, rng)
     held: list[int] = []
     patience, passed = PATIENCE, False
