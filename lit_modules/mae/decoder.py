@@ -1,0 +1,117 @@
+"""The decoder: pixels of hidden cubes from the latents of visible ones and the game's state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from lit_modules.mae.attention import attend, initialise, perceptron
+from lit_modules.mae.cubes import CELL, FRAMES, Grid, to_units
+from lit_modules.mae.positions import GridPositions
+from lit_modules.mae.regions import RegionEmbedding
+
+
+class CubeDecoder(nn.Module):
+    """Transformer over cubes, each block asking the state tokens between attention and perceptron.
+
+    It computes only the cubes named to it: all hidden ones to restore a clip, half of them in
+    training (Wang et al. 2023, "VideoMAE V2", section 3.2).
+
+    Args:
+        latent_dim: channels of the encoder's latents.
+        width: channels of a token.
+        depth: blocks.
+        cube_side: height and width of a cube in pixels.
+        frames: frames of a clip in training, an even number.
+        size: height and width of a clip in training, in pixels.
+        regions: where the bands of the picture end, in shares of its height; the last ends at 1.
+        checkpointing: compute blocks again in the backward pass instead of keeping what they made.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 1280,
+        width: int = 960,
+        depth: int = 4,
+        cube_side: int = 16,
+        frames: int = 16,
+        size: tuple[int, int] = (224, 224),
+        regions: Sequence[float] = (0.13, 0.5, 0.87),
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.checkpointing = checkpointing
+        self.embed = nn.Linear(latent_dim, width)
+        self.hidden_cube = nn.Parameter(torch.empty(width))
+        self.positions = GridPositions(
+            width, (frames // FRAMES, size[0] // cube_side, size[1] // cube_side)
+        )
+        self.regions = RegionEmbedding(width, regions)
+        self.blocks = nn.ModuleList(DecoderBlock(width) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.to_pixels = nn.Linear(width, FRAMES * cube_side**2 * 3)
+        self.apply(initialise)
+        nn.init.trunc_normal_(self.hidden_cube, std=0.02)
+
+    def forward(
+        self, latents: Tensor, visible: Tensor, hidden: Tensor, grid: Grid, state: Tensor
+    ) -> Tensor:
+        """Predicts the pixels of visible and of named hidden cubes.
+
+        Args:
+            latents: of the visible units' cubes, `(b, v, 4, latent_dim)`.
+            visible: numbers of the visible units, int64 `(b, v)`.
+            hidden: numbers of the hidden cubes to compute, four a unit, int64 `(b, m)`.
+            grid: times, rows and columns of units in the clip.
+            state: state tokens, `(b, s, width)`.
+
+        Returns:
+            `(b, 4 * v + m, 2 * cube_side * cube_side * 3)`: the visible cubes, then the hidden.
+        """
+        times, rows, columns = grid
+        cubes = (times, rows * CELL, columns * CELL)
+        places = self.positions(cubes) + self.regions(cubes[1])[:, None]
+        places = to_units(places[None], CELL)[0].flatten(0, 1)  # (4 * T * H * W, width)
+        seen = self.embed(latents).flatten(1, 2) + places[cubes_of(visible)]
+        tokens = torch.cat([seen, (self.hidden_cube + places[hidden]).to(seen.dtype)], 1)
+        for block in self.blocks:
+            if self.checkpointing and self.training:
+                tokens = checkpoint(block, tokens, state, use_reentrant=False)
+            else:
+                tokens = block(tokens, state)
+        pixels: Tensor = self.to_pixels(self.norm(tokens))
+        return pixels
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention, cross-attention to the state and perceptron, each pre-normalised."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm_self = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.project_self = nn.Linear(width, width)
+        self.norm_cross = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.project_cross = nn.Linear(width, width)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp = perceptron(width)
+
+    def forward(self, tokens: Tensor, state: Tensor) -> Tensor:
+        """`(b, n, width)` and `(b, s, width)` -> `(b, n, width)`."""
+        qkv = self.query_key_value(self.norm_self(tokens)).chunk(3, -1)
+        tokens = tokens + self.project_self(attend(*qkv))
+        query = self.query(self.norm_cross(tokens))
+        tokens = tokens + self.project_cross(attend(query, *self.key_value(state).chunk(2, -1)))
+        out: Tensor = tokens + self.mlp(self.norm_mlp(tokens))
+        return out
+
+
+def cubes_of(units: Tensor) -> Tensor:
+    """Numbers of the cubes of units: int64 `(b, v)` -> `(b, 4 * v)`."""
+    within = torch.arange(CELL**2, device=units.device)
+    return (units[..., None] * CELL**2 + within).flatten(1)
