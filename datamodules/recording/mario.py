@@ -72,9 +72,20 @@ class Mario:
             raise ValueError(f"the emulator cannot play {path.name} ({error})") from error
         self.level = (0, 0)
         self._pad = np.array([pad_bits(byte) for byte in range(256)])
-        self._power_on = self.save()
+        self._power_on = self._switch_on()
         self._begun: dict[str, NDArray[np.uint8]] = {}
         self._ram_at = self._find_ram()
+
+    def _switch_on(self) -> NDArray[np.uint8]:
+        """The state at power-on, each time the same.
+
+        The emulator (cynes 0.1.2) leaves to chance whether it holds a frame ready. Where it does
+        the first step plays nothing and only takes the frame, one byte of the state.
+        """
+        before = self.save()
+        self.console.step()
+        after = self.save()
+        return after if np.count_nonzero(after != before) <= 1 else before
 
     def _find_ram(self) -> int:
         """Place of the RAM in a save state, which is copied 600 times faster than byte by byte."""
