@@ -52,6 +52,9 @@ PLAYER = {
     "level": Entry(0x75C, 0, 3),
 }
 SCREEN_X = (0.0, 256.0)  # `player_screen_x`: player_x - camera_x
+# `camera_y`: pixels from the top of the screen to that of the picture, which differ where a window
+# is cut out; the game itself never moves its camera up or down.
+CAMERA_Y = (0.0, 256.0)
 TIMER, TIME = (0x7F8, 0x7F9, 0x7FA), (0.0, 400.0)  # hundreds, tens and ones that are left
 
 # Of each enemy; addresses are those of the first, the other four follow byte by byte.
@@ -68,6 +71,7 @@ ENEMY = {
 STATE_NAMES: tuple[str, ...] = (
     *PLAYER,
     "player_screen_x",
+    "camera_y",
     "timer",
     *(f"enemy{i}_{name}" for i in range(ENEMIES) for name in ("on", *ENEMY)),
 )
@@ -96,6 +100,7 @@ def mario_state(ram: NDArray[np.uint8]) -> Numbers:
     ]
     camera = raw(bytes_of, PLAYER["camera_x"])
     columns.append(scaled(raw(bytes_of, PLAYER["player_x"]) - camera, *SCREEN_X))
+    columns.append(scaled(np.zeros(len(ram), np.int32), *CAMERA_Y))
     columns.append(scaled(bytes_of[:, TIMER] @ (100, 10, 1), *TIME))
     for enemy in range(ENEMIES):
         on = bytes_of[:, ENEMY_ON + enemy] != 0

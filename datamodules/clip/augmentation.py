@@ -1,11 +1,13 @@
 """Clips at the model's size and in varied looks; one look a clip, the same for all its frames.
 
 Pixel art is cut out or framed in black, never resampled: averaging pixels turns a dozen colours
-into hundreds. A mirrored clip has left and right swapped in its buttons and its state too.
+into hundreds. The state follows the picture: positions are those within the window, and a mirrored
+clip has left and right swapped in its buttons and its state too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 from datamodules.buttons import LEFT, RIGHT
-from datamodules.ram_map import ENEMIES, ENEMY, PLAYER, SCREEN_X, STATE_NAMES
+from datamodules.ram_map import CAMERA_Y, ENEMIES, ENEMY, PLAYER, SCREEN_X, STATE_NAMES
 
 Pixels = NDArray[np.uint8]
 Numbers = NDArray[np.float32]
 
-FIGURE, SCREEN = 16, 256  # pixels of width; a position is that of the left edge
+FIGURE = 16  # pixels of width; a position is that of the left edge
 YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
 
@@ -92,13 +94,16 @@ def dressed(item: dict[str, Any], look: Look, size: tuple[int, int]) -> dict[str
         size: height and width of the result.
     """
     frames, palette = item["frames"].numpy(), item["palette"].numpy().copy()
-    frames = window(frames, size, look)
+    top, left = corner(frames.shape[1:3], size, look)
+    frames = frames[:, max(0, top) :, max(0, left) :][:, : size[0], : size[1]]
+    if "state" in item and item["state"].shape[1] == len(STATE_NAMES):
+        state = moved_state(item["state"], top, left)
+        if look.mirrored:
+            state = mirrored_state(state, size[1])
+        item = item | {"state": np.where(item["state_mask"][:, None], state, item["state"])}
     if look.mirrored:
         frames = frames[:, :, ::-1]
         item = item | {"action": mirrored_buttons(item["action"])}
-        if "state" in item:
-            known = item["state_mask"][:, None]
-            item["state"] = np.where(known, mirrored_state(item["state"]), item["state"])
     if look.colours is not None:
         frames, palette = recoloured(frames, palette, look.colours)
     frames, palette = framed(frames, palette, size)
@@ -106,11 +111,15 @@ def dressed(item: dict[str, Any], look: Look, size: tuple[int, int]) -> dict[str
     return item | {"frames": torch.from_numpy(frames), "palette": torch.from_numpy(palette)}
 
 
-def window(frames: Pixels, size: tuple[int, int], look: Look) -> Pixels:
-    """Cuts frames `(t, h, w, ...)` down to `size`; a side that is too short stays."""
-    spare = [max(0, have - wanted) for have, wanted in zip(frames.shape[1:], size, strict=False)]
-    top, left = int(look.top * (spare[0] + 1)), int(look.left * (spare[1] + 1))
-    return frames[:, top : top + size[0], left : left + size[1]]
+def corner(frame: Sequence[int], size: tuple[int, int], look: Look) -> tuple[int, int]:
+    """Top and left of the window in the frame; negative where the window is the larger."""
+    spare = [have - wanted for have, wanted in zip(frame, size, strict=True)]
+    shares = (look.top, look.left)
+    top, left = (
+        int(share * (n + 1)) if n > 0 else -(-n // 2)
+        for n, share in zip(spare, shares, strict=True)
+    )
+    return top, left
 
 
 def framed(
@@ -154,32 +163,59 @@ def mirrored_buttons(action: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(action < 0, action, swapped)
 
 
-def mirror_sums() -> dict[str, float]:
-    """What a mirrored entry of the state and the entry itself add up to, of those that change.
+COLUMN = {name: index for index, name in enumerate(STATE_NAMES)}
+ENEMY_ON, ENEMY_X, ENEMY_Y = (
+    [COLUMN[f"enemy{i}_{name}"] for i in range(ENEMIES)] for name in ("on", "x", "y")
+)
 
-    Left and right change places within the range of the entry: what is so many pixels wide and at
-    x is at `lowest + highest - x - pixels` then.
+
+def per_pixel(lowest: float, highest: float) -> float:
+    """What a pixel is in an entry of this range, which becomes [-1, 1]."""
+    return 2 / (highest - lowest)
+
+
+SCREEN_STEP = per_pixel(*SCREEN_X)
+LEVEL_STEP = per_pixel(PLAYER["camera_x"].lowest, PLAYER["camera_x"].highest)
+PLAYER_Y_STEP = per_pixel(PLAYER["player_y"].lowest, PLAYER["player_y"].highest)
+ENEMY_X_STEP = per_pixel(ENEMY["x"].lowest, ENEMY["x"].highest)
+ENEMY_Y_STEP = per_pixel(ENEMY["y"].lowest, ENEMY["y"].highest)
+
+
+def moved_state(state: Numbers, top: int, left: int) -> Numbers:
+    """State vectors `(t, d)` of `ram_map.mario_state`, as of a window of the screen.
+
+    Args:
+        state: that of the whole screen.
+        top: pixels from the top of the screen to that of the window.
+        left: pixels from the left edge of the screen to that of the window.
     """
-    moving = {
-        name: (PLAYER[name].lowest, PLAYER[name].highest) for name in ("player_x", "camera_x")
-    }
-    moving |= {"player_screen_x": SCREEN_X}
-    moving |= {f"enemy{i}_x": (ENEMY["x"].lowest, ENEMY["x"].highest) for i in range(ENEMIES)}
-    widths = dict.fromkeys(moving, FIGURE) | {"camera_x": SCREEN}
-    sums = {name: -2 * widths[name] / (high - low) for name, (low, high) in moving.items()}
-    return sums | {"player_speed_x": 0.0}
-
-
-SUMS = mirror_sums()
-SWAPPED = [STATE_NAMES.index(name) for name in SUMS]
-TOTALS = np.array(list(SUMS.values()), np.float32)
-ENEMY_X = [STATE_NAMES.index(f"enemy{i}_x") for i in range(ENEMIES)]
-ENEMY_ON = [STATE_NAMES.index(f"enemy{i}_on") for i in range(ENEMIES)]
-
-
-def mirrored_state(state: Numbers) -> Numbers:
-    """State vectors `(t, d)` of `ram_map.mario_state`, as of the mirrored level."""
     result = state.copy()
-    result[:, SWAPPED] = np.clip(TOTALS - state[:, SWAPPED], -1, 1)
-    result[:, ENEMY_X] *= state[:, ENEMY_ON]  # the numbers of one that is off are 0, and stay so
-    return result
+    result[:, COLUMN["camera_x"]] += left * LEVEL_STEP
+    result[:, COLUMN["camera_y"]] += top * per_pixel(*CAMERA_Y)
+    result[:, COLUMN["player_screen_x"]] -= left * SCREEN_STEP
+    result[:, COLUMN["player_y"]] -= top * PLAYER_Y_STEP
+    result[:, ENEMY_X] -= left * ENEMY_X_STEP * state[:, ENEMY_ON]
+    result[:, ENEMY_Y] -= top * ENEMY_Y_STEP * state[:, ENEMY_ON]
+    return np.clip(result, -1, 1)
+
+
+def mirrored_state(state: Numbers, width: int) -> Numbers:
+    """State vectors `(t, d)` of `ram_map.mario_state`, as of the mirrored level.
+
+    Left and right change places in the level and in the picture: what is so many pixels wide and
+    at x is at `lowest + highest - x - pixels` then.
+
+    Args:
+        state: that of the picture.
+        width: of the picture in pixels.
+    """
+    result = state.copy()
+    result[:, COLUMN["player_speed_x"]] *= -1
+    level, picture = 0.0, (width - SCREEN_X[1]) * SCREEN_STEP  # sums of both ends, scaled
+    result[:, COLUMN["player_x"]] = level - FIGURE * LEVEL_STEP - state[:, COLUMN["player_x"]]
+    result[:, COLUMN["camera_x"]] = level - width * LEVEL_STEP - state[:, COLUMN["camera_x"]]
+    screen_x = COLUMN["player_screen_x"]
+    result[:, screen_x] = picture - FIGURE * SCREEN_STEP - state[:, screen_x]
+    enemies = (width - SCREEN_X[1] - FIGURE) * ENEMY_X_STEP - state[:, ENEMY_X]
+    result[:, ENEMY_X] = enemies * state[:, ENEMY_ON]  # the numbers of one that is off stay 0
+    return np.clip(result, -1, 1)

@@ -11,7 +11,7 @@ from numbered_clips import write as write_videos
 from test_clips import as_rank
 
 from datamodules import SmbFrameDataModule
-from datamodules.clip.augmentation import mirrored_buttons, mirrored_state
+from datamodules.clip.augmentation import mirrored_buttons, mirrored_state, moved_state
 from datamodules.ram_map import STATE_NAMES, mario_state
 from datamodules.video_io import write_video
 
@@ -43,7 +43,7 @@ def test_damaged_frames_give_the_very_batches_of_whole_ones(folder):
 
 def test_clip_shows_the_frames_that_it_names_with_their_state(folder):
     data = make(folder, random_crop=False)
-    states = [mario_state(memory(level, LEVELS[level])) for level in LEVELS]
+    states = [moved_state(mario_state(memory(level, LEVELS[level])), 4, 4) for level in LEVELS]
     found = batches(data)
     assert len(found) == 7
     for batch in found:
@@ -106,7 +106,7 @@ def test_mirrored_clips_swap_left_and_right_everywhere(folder):
         assert torch.equal(other["video"], one["video"].flip(4))
         assert np.array_equal(other["action"], mirrored_buttons(one["action"].numpy()))
         for state, expected in zip(other["state"], one["state"], strict=True):
-            assert np.array_equal(state, mirrored_state(expected.numpy()))
+            assert np.array_equal(state, mirrored_state(expected.numpy(), one["video"].shape[4]))
         assert torch.equal(other["frame_index"], one["frame_index"])
 
 
@@ -170,10 +170,11 @@ def labelled(folder, width):
 def test_state_comes_from_beside_a_video_too(state, width, tmp_path):
     ram = labelled(tmp_path, width)
     data = make(tmp_path, state=state)
-    known = {"ram": ram / np.float32(255), "mario": ram.shape[1] == 2048 and mario_state(ram)}
+    # Videos of 8x16 in a window of 24x40: 8 and 12 pixels of black above and to the left.
+    known = ram / np.float32(255) if state == "ram" else moved_state(mario_state(ram), -8, -12)
     for batch in batches(data):
         for k, source in enumerate(batch["source"]):
-            expected = known[state][batch["frame_index"][k]] * np.float32(source == 0)
+            expected = known[batch["frame_index"][k]] * np.float32(source == 0)
             assert np.array_equal(batch["state"][k], expected)
             assert (batch["state_mask"][k] == (source == 0)).all()
 

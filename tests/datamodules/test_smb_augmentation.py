@@ -14,6 +14,7 @@ from datamodules.clip.augmentation import (
     dressed,
     mirrored_buttons,
     mirrored_state,
+    moved_state,
     table,
 )
 from datamodules.ram_map import ENEMIES, ENEMY_ON, LEVEL_WIDTH, STATE_NAMES, mario_state
@@ -46,12 +47,56 @@ def memories(count: int = 200) -> tuple[np.ndarray, np.ndarray]:
 
 def test_mirrored_state_is_the_state_of_the_mirrored_memory():
     there, back = (mario_state(ram) for ram in memories())
-    np.testing.assert_allclose(mirrored_state(there), back, atol=1e-6)
-    np.testing.assert_allclose(mirrored_state(mirrored_state(there)), there, atol=1e-6)
+    np.testing.assert_allclose(mirrored_state(there, 256), back, atol=1e-6)
+    np.testing.assert_allclose(mirrored_state(mirrored_state(there, 256), 256), there, atol=1e-6)
     changed = {STATE_NAMES[i] for i in np.flatnonzero((there != back).any(0))}
     assert changed == {"player_x", "camera_x", "player_screen_x", "player_speed_x"} | {
         f"enemy{i}_x" for i in range(ENEMIES)
     }
+
+
+def test_moved_state_is_that_of_a_memory_whose_things_stand_elsewhere():
+    there, _ = memories()
+    there[:, [0x87 + i for i in range(ENEMIES)]] = there[:, [0x71C]]  # at the left edge
+    there[:, [0x6E + i for i in range(ENEMIES)]] = there[:, [0x71A]]
+    there[:, 0x0F:0x14] = 1
+    word(there, 0x6D, 0x86, 100 + there[:, 0x71C].astype(int) + 256 * there[:, 0x71A].astype(int))
+    for addresses, low, high in (
+        ([0xCE], [0xB5], 300),
+        ([0xCF + i for i in range(5)], range(0xB6, 0xBB), 400),
+    ):
+        there[:, addresses], there[:, list(low)] = high % 256, high // 256
+    moved = dict(zip(STATE_NAMES, moved_state(mario_state(there), 40, 24).T, strict=True))
+    whole = dict(zip(STATE_NAMES, mario_state(there).T, strict=True))
+    np.testing.assert_allclose(moved["player_screen_x"], 2 * (100 - 24) / 256 - 1, atol=1e-6)
+    np.testing.assert_allclose(moved["player_y"], 2 * (300 - 40 - 256) / 256 - 1, atol=1e-6)
+    np.testing.assert_allclose(moved["camera_y"], 2 * 40 / 256 - 1, atol=1e-6)
+    np.testing.assert_allclose(moved["enemy3_x"], 2 * (64 - 24) / 384 - 1, atol=1e-6)
+    np.testing.assert_allclose(moved["enemy3_y"], 2 * (400 - 40 - 256) / 256 - 1, atol=1e-6)
+    shift = (moved["camera_x"] - whole["camera_x"]) * LEVEL_WIDTH / 2
+    np.testing.assert_allclose(shift, 24, atol=1e-2)
+    for name in ("player_x", "player_speed_x", "world", "timer"):
+        assert np.array_equal(moved[name], whole[name])
+
+
+@pytest.mark.parametrize("size", [(12, 14), (33, 41)])
+def test_what_the_state_points_at_is_there_in_the_picture(size):
+    frames = np.zeros((1, 24, 40), np.uint8)
+    frames[0, 9, 17] = 1  # a figure at its position
+    state = np.zeros((1, len(STATE_NAMES)), np.float32)
+    state[0, STATE_NAMES.index("player_screen_x")] = 2 * 17 / 256 - 1
+    state[0, STATE_NAMES.index("player_y")] = 2 * 9 / 256 - 1
+    item = {
+        "frames": torch.from_numpy(frames),
+        "palette": torch.arange(256, dtype=torch.int32),
+        "action": np.zeros(1, np.int64),
+        "state": state,
+        "state_mask": np.ones(1, bool),
+    }
+    shown = dressed(item, Look(0.4, 0.6), size)
+    row = round((float(shown["state"][0, STATE_NAMES.index("player_y")]) + 1) * 128)
+    column = round((float(shown["state"][0, STATE_NAMES.index("player_screen_x")]) + 1) * 128)
+    assert np.argwhere(shown["frames"][0].numpy() == 1).tolist() == [[row, column]]
 
 
 def test_mirrored_buttons_swap_left_and_right_and_nothing_else():
