@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import lightning as L
@@ -69,9 +69,13 @@ class LitVideoModel(L.LightningModule):
         """Writes the class's name beside its hyperparameters, so that `load_module` finds it."""
         checkpoint["class_name"] = type(self).__name__
 
+    def parameter_groups(self) -> Iterable[Any]:
+        """What the optimizer is called with: parameters, or groups of them as dictionaries."""
+        return self.parameters()
+
     def configure_optimizers(self) -> Any:
         """The optimizer from YAML and, where one is given, its scheduler, stepped every batch."""
-        optimizer = self._make_optimizer(self.parameters())
+        optimizer = self._make_optimizer(self.parameter_groups())
         if self._make_lr_scheduler is None:
             return optimizer
         scheduler = self._make_lr_scheduler(optimizer)

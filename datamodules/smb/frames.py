@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
 
 from datamodules.clip.augmentation import Augmentation, Look, dressed
 from datamodules.clip.dataset import ClipDataset, Item
@@ -14,7 +17,7 @@ from datamodules.clip.sections import Section, with_states
 from datamodules.clip.split import level_of
 from datamodules.clips import AviClipDataModule
 from datamodules.labels import State
-from datamodules.ram_map import STATE_NAMES
+from datamodules.ram_map import LEVEL_WIDTH, PLAYER, STATE_NAMES
 from datamodules.video.cache import Recordings, open_recordings
 
 
@@ -121,6 +124,13 @@ class SmbFrameDataModule(AviClipDataModule):
             )
         return self._recordings
 
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """As for all clips; of Mario's state also where the camera is and what level it shows."""
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
+        if self.state == "mario":
+            batch |= seen_by_camera(batch["state"], batch["state_mask"])
+        return batch
+
     def _datasets(self) -> tuple[ClipDataset, ClipDataset]:
         parts, width = self._with_states(self._long_enough())
         train, held_out = self._sides(parts)
@@ -150,6 +160,30 @@ class SmbFrameDataModule(AviClipDataModule):
             )
             return parts, []
         return super()._sides(parts)
+
+
+def seen_by_camera(state: Tensor, known: Tensor) -> dict[str, Tensor]:
+    """Where the picture lies in the game.
+
+    Args:
+        state: `(b, t, d)`, see `ram_map.mario_state`.
+        known: bool `(b, t)`, which frames have one.
+
+    Returns:
+        `camera`, pixels from the start of the area to the left edge of the picture, float `(b, t)`,
+        NaN where not known, and `level`, `4 * world + level` of the first frame, both counted from
+        0, int64 `(b,)`, -1 where not known.
+    """
+    columns = {name: state[..., STATE_NAMES.index(name)] for name in ("camera_x", "world", "level")}
+    camera = (columns["camera_x"] + 1) / 2 * LEVEL_WIDTH
+    world, level = (
+        ((columns[name][:, 0] + 1) / 2 * PLAYER[name].highest).round().long()
+        for name in ("world", "level")
+    )
+    return {
+        "camera": camera.masked_fill(~known, torch.nan),
+        "level": torch.where(known[:, 0], 4 * world + level, -1),
+    }
 
 
 class DressedClips(ClipDataset):

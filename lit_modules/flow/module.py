@@ -16,11 +16,11 @@ from lit_modules.base import LitVideoModel
 from lit_modules.flow.conditioning import Conditioning, Given
 from lit_modules.flow.evaluation import GenerationTest
 from lit_modules.flow.factorized_unet import FactorizedVideoUNet
-from lit_modules.flow.noise import SampleNoise
 from lit_modules.flow.path import LinearPath
 from lit_modules.flow.solver import Method, Velocity, integrate
 from lit_modules.flow.time_sampling import TimeSampler
 from lit_modules.flow.unet3d import VideoUNet
+from lit_modules.layers.noise import SampleNoise
 from lit_modules.metrics import load_features
 
 TRAINING = ("condition_dropout", "known_share", "time_sampling", "features", "seed")

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from lit_modules.flow.noise import SampleNoise
+from lit_modules.layers.noise import SampleNoise
 
 
 class TimeSampler:

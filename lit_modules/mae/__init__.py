@@ -1,6 +1,6 @@
 """HST-MAE: masked clips restored from what is visible and, where it is known, the game's state."""
 
 from lit_modules.mae.autoencoder import MaskedAutoencoder, Prediction
-from lit_modules.mae.presets import SIZES, Size
+from lit_modules.mae.module import LitMaskedAutoencoder
 
-__all__ = ["SIZES", "MaskedAutoencoder", "Prediction", "Size"]
+__all__ = ["LitMaskedAutoencoder", "MaskedAutoencoder", "Prediction"]

@@ -63,6 +63,21 @@ def from_units(units: Tensor, grid: Grid, k: int) -> Tensor:
     return cells.reshape(-1, times, rows * k, columns * k, units.shape[-1])
 
 
+def places(cubes: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    """When and in which row of cubes each lies.
+
+    Args:
+        cubes: their numbers, four a unit, int64 of any shape.
+        grid: times, rows and columns of units.
+
+    Returns:
+        Times and rows, of the same shape.
+    """
+    _, rows, columns = grid
+    units, cell = cubes // CELL**2, cubes % CELL**2
+    return units // (rows * columns), units // columns % rows * CELL + cell // CELL
+
+
 def pad(video: Tensor, side: int) -> Tensor:
     """Repeats the last row, column and frame of a clip until units fit; crop the result back.
 

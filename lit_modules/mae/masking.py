@@ -7,13 +7,16 @@ that rank highest: as many as asked for, in every sample alike, so that a batch 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 
+from lit_modules.layers.noise import SampleNoise
 from lit_modules.mae.cubes import CELL, FRAMES, Grid, cut
+
+uniform = SampleNoise.uniform
 
 
 class Mask(ABC):
@@ -154,6 +157,17 @@ class InformationMask(Mask):
         return self.sharpness * z - torch.log(-torch.log(noise.clamp(1e-6, 1 - 1e-6)))
 
 
+MaskName = Literal["random", "tube", "block", "cube", "low", "high"]
+MASKS: dict[MaskName, Callable[[], Mask]] = {
+    "random": RandomMask,
+    "tube": TubeMask,
+    "block": BlockMask,
+    "cube": CubeMask,
+    "low": lambda: InformationMask("low", tubes=True),
+    "high": lambda: InformationMask("high", tubes=True),
+}
+
+
 class RunningCell:
     """Two of a unit's four cubes, those that the decoder computes, one step on at each time.
 
@@ -218,12 +232,6 @@ def unit_information(video: Tensor, side: int) -> Tensor:
     return spread + (units[..., 1, :, :] - units[..., 0, :, :]).abs().mean((4, 5))
 
 
-def uniform(generators: Sequence[Generator], shape: Sequence[int]) -> Tensor:
-    """Float32 `(b, *shape)` in [0, 1), one row from each generator, on its device."""
-    rows = [torch.rand(tuple(shape), generator=g, device=g.device) for g in generators]
-    return torch.stack(rows)
-
-
 def numbers(chosen: Tensor) -> Tensor:
     """Where each row is True: bool `(b, n)` -> int64 `(b, k)`; ValueError if k differs."""
     counts = chosen.sum(1)
@@ -233,3 +241,20 @@ def numbers(chosen: Tensor) -> Tensor:
             " give masks of one share, or one clip at a time"
         )
     return chosen.nonzero()[:, 1].view(len(chosen), -1)
+
+
+def hidden_pixels(hidden: Tensor, side: int, shape: Sequence[int]) -> Tensor:
+    """Which pixels lie in hidden units.
+
+    Args:
+        hidden: bool `(b, T, H, W)` of units.
+        side: pixels along a unit's height and width.
+        shape: of the clips, `(b, c, t, h, w)`; units that stick out are cut off.
+
+    Returns:
+        bool `(b, t, h, w)`.
+    """
+    pixels = hidden
+    for axis, times in ((1, FRAMES), (2, side), (3, side)):
+        pixels = pixels.repeat_interleave(times, axis)
+    return pixels[:, : shape[2], : shape[3], : shape[4]]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lit_modules import LitFlowVideo
-from lit_modules.flow.noise import SampleNoise
+from lit_modules.layers.noise import SampleNoise
 
 pytestmark = [
     pytest.mark.gpu,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from lit_modules.flow.noise import SampleNoise
+from lit_modules.layers.noise import SampleNoise
 from lit_modules.flow.solver import Velocity, integrate
 
 FIXED = ("euler", "midpoint", "heun")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lit_modules.flow.noise import GOLDEN_GAMMA, SampleNoise, splitmix64
+from lit_modules.layers.noise import GOLDEN_GAMMA, SampleNoise, splitmix64
 
 
 def test_splitmix64_equals_its_reference() -> None:
