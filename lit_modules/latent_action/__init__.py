@@ -1,0 +1,1 @@
+"""Latent actions: motion to tokens, tokens to segments, segments to clusters."""
