@@ -18,7 +18,10 @@ import torch
 
 from callbacks.clear_errors import one_line_errors
 
-NAMES = ("actions", "ale", "flow", "flow_gpu", "forgetting", "gpu", "obgd", "streaming", "video")
+NAMES = (
+    *("actions", "ale", "flow", "flow_gpu", "forgetting", "gpu", "mae", "mae_gpu", "obgd"),
+    *("restore", "streaming", "video"),
+)
 PACKAGES = (
     "torch",
     "lightning",
@@ -28,6 +31,7 @@ PACKAGES = (
     "av",
     "torchcodec",
     "torchdiffeq",
+    "transformers",
     "video-diffusion-pytorch",
 )
 RESULTS = Path(__file__).with_name("results")
