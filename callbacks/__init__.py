@@ -1,20 +1,28 @@
 """Callbacks: what watches a run, writes its files and brings it back."""
 
+from callbacks.codebook_usage import CodebookUsage
+from callbacks.embedding_writer import EmbeddingWriter
 from callbacks.find_batch_size import FindBatchSize
 from callbacks.gif_samples import GifSamples
 from callbacks.graceful_stop import GracefulStop
 from callbacks.loss_curve import LossCurve
+from callbacks.restoration_pictures import RestorationPictures
 from callbacks.run_summary import RunSummary
+from callbacks.segment_writer import SegmentWriter
 from callbacks.step_progress_bar import StepProgressBar
 from callbacks.stream_monitor import StreamMonitor
 from callbacks.stream_position import StreamPosition
 
 __all__ = [
+    "CodebookUsage",
+    "EmbeddingWriter",
     "FindBatchSize",
     "GifSamples",
     "GracefulStop",
     "LossCurve",
+    "RestorationPictures",
     "RunSummary",
+    "SegmentWriter",
     "StepProgressBar",
     "StreamMonitor",
     "StreamPosition",
