@@ -1,0 +1,90 @@
+"""Displacements on a curved scale: fine about zero, coarse far out, and cut into 15x15 classes."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CLASSES = 15  # along each axis; the middle one is rest
+MIDDLE = CLASSES // 2
+SCALE = 0.003  # share of the frame about which the scale turns from linear to logarithmic
+LARGEST = 0.125  # share of the frame that is 1 on the scale
+RANGE = math.asinh(LARGEST / SCALE)
+
+
+def compress(velocity: Tensor) -> Tensor:
+    """Displacements in shares of the frame, any shape -> [-1, 1] for all but the very fastest.
+
+    In games a paddle creeps by one pixel or leaps by eighteen, and either is an action: on this
+    scale they are 0.3 and 1.
+    """
+    return torch.asinh(velocity / SCALE) / RANGE
+
+
+def expand(scaled: Tensor) -> Tensor:
+    """The inverse of `compress`."""
+    return torch.sinh(scaled * RANGE) * SCALE
+
+
+def classes_of(velocity: Tensor) -> Tensor:
+    """Class along each axis: shares of the frame, any shape -> int64 in [0, 15), 7 is rest."""
+    return (compress(velocity) * MIDDLE).round().clamp(-MIDDLE, MIDDLE).long() + MIDDLE
+
+
+def moves(velocity: Tensor) -> Tensor:
+    """Which points move: `(..., 2)` -> bool `(...)`; less than a tenth of a percent is rest."""
+    return (classes_of(velocity) != MIDDLE).any(-1)
+
+
+class Displacements(NamedTuple):
+    """What is predicted of each point and step: does it move, and if so, where to?
+
+    A point rests or it moves; what moves has a horizontal and a vertical class, independent of each
+    other but for not both being rest. So 31 numbers stand for 225 classes, and where a point rests
+    there is but one to be learned.
+    """
+
+    moving: Tensor
+    """Logits `(..., P)` of moving."""
+    x: Tensor
+    """Logits `(..., P, 15)` of the horizontal class of what moves."""
+    y: Tensor
+    """Logits `(..., P, 15)` of the vertical class of what moves."""
+    value: Tensor
+    """Displacement of what moves, `(..., P, 2)` on the scale of `compress`."""
+
+    def mean(self) -> Tensor:
+        """Expected displacement, `(..., P, 2)` on the scale of `compress`."""
+        return self.moving.sigmoid()[..., None] * self.value
+
+    def at(self, points: Tensor) -> Displacements:
+        """What is predicted of some points and steps, those where bool `(..., P)` is true."""
+        return Displacements(*(part[points] for part in self))
+
+    def logits(self) -> Tensor:
+        """Log-probabilities of the classes, row-major in y and x: `(..., P, 225)`."""
+        x, y = self.x.log_softmax(-1), self.y.log_softmax(-1)
+        joint = y[..., :, None] + x[..., None, :] + self._of_moving(x, y)[..., None, None]
+        joint[..., MIDDLE, MIDDLE] = F.logsigmoid(-self.moving)
+        return joint.flatten(-2)
+
+    def surprise(self, velocity: Tensor) -> Tensor:
+        """Cross-entropy of points that move, `(..., 2)` in shares of the frame: `(...)` in nats.
+
+        That of points that rest is `softplus(moving)`.
+        """
+        target = classes_of(velocity)
+        x, y = self.x.log_softmax(-1), self.y.log_softmax(-1)
+        of_x, of_y = (
+            logits.gather(-1, target[..., axis, None])[..., 0] for axis, logits in enumerate((x, y))
+        )
+        return -(of_x + of_y + self._of_moving(x, y))
+
+    def _of_moving(self, x: Tensor, y: Tensor) -> Tensor:
+        """Log-probability of moving, given that not both classes can be rest."""
+        both_rest = (x[..., MIDDLE] + y[..., MIDDLE]).exp()
+        return F.logsigmoid(self.moving) - torch.log1p(-both_rest.clamp(max=1 - 1.0e-6))
