@@ -152,7 +152,8 @@ class SegmentWriter(BasePredictionWriter):
     def is_done(self, video: Video) -> bool:
         """Whether an earlier run has dealt with the same file in the same way, to its end."""
         summary = self.summary(video.name) or {"status": "failed"}
-        return summary["status"] != "failed" and summary["settings"] == self.settings_of(video)
+        same: bool = summary.get("settings") == self.settings_of(video)
+        return same and summary["status"] != "failed"
 
     def settings_of(self, video: Video) -> dict[str, Any]:
         """What the results of a video depend on."""

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from datamodules.tracking import MotionSteps, Step, Tracker
+from datamodules.tracking.steps import actions_of_steps
 from datamodules.video.decoding import VideoError
 from datamodules.windows.feed import Feed, Gap, Shot, Video
 
@@ -132,20 +133,15 @@ class Walk:
         batch["velocity"].append(velocity)
         batch["visible"].append(np.stack([step.visible for step in self.window]))
         batch["seconds"].append(begins)
-        batch["action"].append(self.held(begins))
-        batch["image"].append(self.shots[0][2])
+        times, actions, small = zip(*self.shots, strict=True)
+        batch["action"].append(actions_of_steps(begins, np.array(times), np.array(actions)))
+        batch["image"].append(small[0])
         batch["still"].append(float(np.abs(velocity).max()) <= self.settings.motion_gate)
         stride = self.settings.stride / self.steps.fps
         if self.behind:
             before = -stride if self.previous is None else self.previous
             batch["dropped"] += max(0, round((begins[0] - before) / stride) - 1)
         self.previous, self.behind = float(begins[0]), False
-
-    def held(self, begins: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The button byte of the frame on show in the middle of each step."""
-        times = np.array([seconds for seconds, _, _ in self.shots])
-        rows = np.searchsorted(times, begins + 0.5 / self.steps.fps + ROUNDING) - 1
-        return np.array([self.shots[row][1] for row in np.maximum(rows, 0)], np.int64)
 
 
 def shrunk(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -24,11 +24,11 @@ def token_energy(tokens: Tensor, mode: Mode) -> Tensor:
     Returns:
         `(b,)`, at least 0.
     """
-    if mode == "l2_mean":
-        return torch.linalg.vector_norm(tokens, dim=-1).mean(-1)
-    if tokens.shape[1] < 2:
+    vectors = tokens if mode == "l2_mean" else tokens.diff(dim=1)
+    if not vectors.shape[1]:
         return tokens.new_zeros(len(tokens))
-    return torch.linalg.vector_norm(tokens.diff(dim=1), dim=-1).mean(-1)
+    lengths: Tensor = torch.linalg.vector_norm(vectors, dim=-1)
+    return lengths.mean(-1)
 
 
 def velocity_energy(velocity: Tensor, visible: Tensor, mode: Mode) -> Tensor:
@@ -43,13 +43,11 @@ def velocity_energy(velocity: Tensor, visible: Tensor, mode: Mode) -> Tensor:
     Returns:
         `(b,)`, at least 0.
     """
-    if mode == "l2_mean":
-        length, seen = torch.linalg.vector_norm(velocity, dim=-1), visible
-    else:
-        length = torch.linalg.vector_norm(velocity.diff(dim=1), dim=-1)
-        seen = visible[:, 1:] & visible[:, :-1]
-    total = (length * seen).sum((1, 2))
-    return total / seen.sum((1, 2)).clamp_min(1)
+    vectors, seen = velocity, visible
+    if mode == "token_diff_l2_mean":
+        vectors, seen = velocity.diff(dim=1), visible[:, 1:] & visible[:, :-1]
+    lengths: Tensor = torch.linalg.vector_norm(vectors, dim=-1) * seen
+    return lengths.sum((1, 2)) / seen.sum((1, 2)).clamp_min(1)
 
 
 def energy_name(source: Source, mode: Mode) -> str:

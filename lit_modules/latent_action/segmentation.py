@@ -164,14 +164,13 @@ class Segmenter:
 
     def _cell(self, seconds: float) -> Cell:
         """What the window that begins now answers for."""
-        number = self._first + len(self._seconds)
-        lead = (self.horizon - self.stride) / 2
-        start = seconds + lead
-        if self._last is None or seconds - self._last > 1.5 * self.stride:
-            start = max(seconds, self._edge)
-            if self._last is not None:
-                self._stretch(min(start, self._last + self.horizon))
-        return Cell(number, start, seconds + lead + self.stride)
+        number, start = self._first + len(self._seconds), self._edge
+        if self._last is None:
+            start = seconds
+        elif seconds - self._last > 1.5 * self.stride:
+            start = max(seconds, start)
+            self._stretch(min(start, self._last + self.horizon))
+        return Cell(number, start, seconds + (self.horizon + self.stride) / 2)
 
     def _stretch(self, end: float) -> None:
         """Lets the last cell reach to the end of its window, as none follows that would."""
