@@ -25,8 +25,12 @@ def perceptron(width: int) -> nn.Sequential:
 
 
 def initialise(module: nn.Module) -> None:
-    """Starts linear layers small, for `Module.apply`; normalisations start as they are."""
+    """Starts linear layers so that a signal keeps its size, for `Module.apply`.
+
+    Glorot and Bengio 2010, eq. 16: at any width. A fixed deviation of 0.02 suits about 1000
+    channels; at a tenth of that, blocks begin by doing next to nothing.
+    """
     if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

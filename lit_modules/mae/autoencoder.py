@@ -8,7 +8,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lit_modules.mae.cubes import CELL, FRAMES, cut, from_units, grid_of, join, to_units
+from lit_modules.mae.cubes import (
+    CELL,
+    FRAMES,
+    cube_places,
+    cut,
+    from_units,
+    grid_of,
+    join,
+    take,
+    to_units,
+)
 from lit_modules.mae.decoder import CubeDecoder, cubes_of
 from lit_modules.mae.encoder import HierarchicalEncoder
 from lit_modules.mae.masking import hidden_cubes, visible_units
@@ -104,8 +114,8 @@ class MaskedAutoencoder(nn.Module):
         cubes = hidden_cubes(hidden, computed).to(video.device)
         latents = self.encoder(video, units)
         tokens = self.state_tokens(len(video), video.shape[2], state, state_mask)
-        pixels = self.decoder(latents, units, cubes, grid, tokens)
         seen = cubes_of(units)
+        pixels = self.decoder(latents, units, cubes, grid, tokens, self.pixels(video, seen))
         return Prediction(
             latents, pixels[:, : seen.shape[1]], pixels[:, seen.shape[1] :], seen, cubes
         )
@@ -120,9 +130,9 @@ class MaskedAutoencoder(nn.Module):
         Returns:
             `(b, m, pixels of a cube)`.
         """
-        units = to_units(cut(video, self.encoder.cube_side), CELL)
-        rows = torch.arange(len(cubes), device=cubes.device)[:, None]
-        return units.flatten(1, 2)[rows, cubes]
+        grid = grid_of(video, self.encoder.unit_side)
+        squares = take(video, cube_places(cubes, grid), self.encoder.cube_side)
+        return squares.permute(0, 1, 3, 4, 5, 2).flatten(2)  # (b, m, c, 2, s, s): colours last
 
     def restore(
         self,

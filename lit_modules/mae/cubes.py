@@ -6,6 +6,7 @@ within a unit, row by row: the tokens of a unit lie side by side, whatever the s
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,6 +14,7 @@ FRAMES = 2  # of a patch, a cube and a unit alike
 CELL = 2  # cubes along each side of a unit
 
 Grid = tuple[int, int, int]  # times, rows, columns
+Places = tuple[Tensor, Tensor, Tensor]  # likewise, of each
 
 
 def grid_of(video: Tensor, side: int) -> Grid:
@@ -63,19 +65,40 @@ def from_units(units: Tensor, grid: Grid, k: int) -> Tensor:
     return cells.reshape(-1, times, rows * k, columns * k, units.shape[-1])
 
 
-def places(cubes: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-    """When and in which row of cubes each lies.
+def take(video: Tensor, places: Places, side: int) -> Tensor:
+    """Squares of two frames out of clips; nothing else of them is read.
 
     Args:
-        cubes: their numbers, four a unit, int64 of any shape.
-        grid: times, rows and columns of units.
+        video: `(b, c, t, h, w)`.
+        places: times, rows and columns in a grid of such squares, int64 `(b, n)` each.
+        side: of a square in pixels.
 
     Returns:
-        Times and rows, of the same shape.
+        `(b, n, c, 2, side, side)`.
     """
+    b, c, t, h, w = video.shape
+    squares = video.reshape(b, c, t // FRAMES, FRAMES, h // side, side, w // side, side)
+    times, rows, columns = places
+    clip = torch.arange(b, device=video.device)[:, None]
+    return squares[clip, :, times, :, rows, :, columns]
+
+
+def unit_places(units: Tensor, grid: Grid) -> Places:
+    """Where units of these numbers (int64 of any shape) lie in the grid of units."""
     _, rows, columns = grid
-    units, cell = cubes // CELL**2, cubes % CELL**2
-    return units // (rows * columns), units // columns % rows * CELL + cell // CELL
+    return units // (rows * columns), units // columns % rows, units % columns
+
+
+def cube_places(cubes: Tensor, grid: Grid) -> Places:
+    """Where cubes of these numbers, four a unit, lie in the grid of cubes.
+
+    Args:
+        cubes: int64 of any shape.
+        grid: times, rows and columns of units.
+    """
+    times, rows, columns = unit_places(cubes // CELL**2, grid)
+    cell = cubes % CELL**2
+    return times, rows * CELL + cell // CELL, columns * CELL + cell % CELL
 
 
 def pad(video: Tensor, side: int) -> Tensor:

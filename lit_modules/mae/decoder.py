@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lit_modules.mae.attention import attend, initialise, perceptron
+from lit_modules.mae.copying import CopyHead
 from lit_modules.mae.cubes import CELL, FRAMES, Grid, to_units
 from lit_modules.mae.positions import GridPositions
 from lit_modules.mae.regions import RegionEmbedding
@@ -54,10 +55,18 @@ class CubeDecoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.to_pixels = nn.Linear(width, FRAMES * cube_side**2 * 3)
         self.apply(initialise)
+        nn.init.zeros_(self.to_pixels.weight)
+        self.copy_visible = CopyHead(width)
         nn.init.trunc_normal_(self.hidden_cube, std=0.02)
 
     def forward(
-        self, latents: Tensor, visible: Tensor, hidden: Tensor, grid: Grid, state: Tensor
+        self,
+        latents: Tensor,
+        visible: Tensor,
+        hidden: Tensor,
+        grid: Grid,
+        state: Tensor,
+        pixels: Tensor | None = None,
     ) -> Tensor:
         """Predicts the pixels of visible and of named hidden cubes.
 
@@ -67,6 +76,8 @@ class CubeDecoder(nn.Module):
             hidden: numbers of the hidden cubes to compute, four a unit, int64 `(b, m)`.
             grid: times, rows and columns of units in the clip.
             state: state tokens, `(b, s, width)`.
+            pixels: true pixels of the visible cubes, to be copied to hidden ones, `(b, 4 * v,
+                2 * cube_side * cube_side * 3)`; absent where there are latents alone.
 
         Returns:
             `(b, 4 * v + m, 2 * cube_side * cube_side * 3)`: the visible cubes, then the hidden.
@@ -82,8 +93,13 @@ class CubeDecoder(nn.Module):
                 tokens = checkpoint(block, tokens, state, use_reentrant=False)
             else:
                 tokens = block(tokens, state)
-        pixels: Tensor = self.to_pixels(self.norm(tokens))
-        return pixels
+        tokens = self.norm(tokens)
+        made: Tensor = self.to_pixels(tokens)
+        if pixels is not None:
+            count = seen.shape[1]
+            copied = self.copy_visible(tokens[:, count:], tokens[:, :count], pixels)
+            made = torch.cat([made[:, :count], made[:, count:] + copied], 1)
+        return made
 
 
 class DecoderBlock(nn.Module):

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lit_modules.mae.attention import attend, initialise, perceptron
-from lit_modules.mae.cubes import CELL, FRAMES, cut, grid_of, to_units
-from lit_modules.mae.positions import GridPositions
+from lit_modules.mae.cubes import CELL, FRAMES, grid_of, take, unit_places
+from lit_modules.mae.positions import GridPositions, waves_of_places
 
 UNIT = 8  # patches along each side of a unit: halved three times, one token is left
 GLOBAL_FROM = 2  # first of the four stages whose tokens see all visible units
@@ -58,7 +58,7 @@ class HierarchicalEncoder(nn.Module):
         grid = (frames // FRAMES, size[0] // self.unit_side, size[1] // self.unit_side)
         self.embed = nn.Linear(FRAMES * patch**2 * 3, dims[0])
         # Bolya et al. 2023, "Window Attention is Bugged": only what is global may be interpolated.
-        self.in_unit = nn.Parameter(torch.empty(UNIT**2, dims[0]))
+        self.in_unit = nn.Parameter(waves_of_places(UNIT, UNIT, dims[0]).flatten(0, 1))
         self.of_unit = GridPositions(dims[0], grid)
         self.stages = nn.ModuleList()
         for stage, (width, depth) in enumerate(zip(dims, depths, strict=True)):
@@ -79,7 +79,6 @@ class HierarchicalEncoder(nn.Module):
         self.fuse = nn.Linear(dims[3], dims[2])
         self.norm = nn.LayerNorm(dims[2])
         self.apply(initialise)
-        nn.init.trunc_normal_(self.in_unit, std=0.02)
 
     def forward(self, video: Tensor, visible: Tensor) -> Tensor:
         """Encodes what is visible.
@@ -95,9 +94,10 @@ class HierarchicalEncoder(nn.Module):
             ValueError: the clip does not divide into units.
         """
         grid = grid_of(video, self.unit_side)
-        units = to_units(cut(video, self.patch), UNIT)  # (b, T * H * W, 64, pixels of a patch)
-        rows = torch.arange(len(visible), device=visible.device)[:, None]
-        tokens = self.embed(units[rows, visible])
+        squares = take(video, unit_places(visible, grid), self.unit_side)
+        patches = squares.view(*squares.shape[:4], UNIT, self.patch, UNIT, self.patch)
+        # (b, v, c, 2, 8, p, 8, p) -> (b, v, 64, pixels of a patch)
+        tokens = self.embed(patches.permute(0, 1, 4, 6, 3, 5, 7, 2).flatten(4).flatten(2, 3))
         tokens = tokens + self.of_unit(grid).flatten(0, 2)[visible][:, :, None] + self.in_unit
         for stage, blocks in enumerate(self.stages):
             for block in blocks:  # type: ignore[attr-defined]
@@ -150,4 +150,7 @@ def pool(tokens: Tensor) -> Tensor:
     """Greatest of each 2x2 tokens of a square unit: `(b, v, n, c)` -> `(b, v, n / 4, c)`."""
     b, v, n, c = tokens.shape
     half = round(n**0.5) // 2
-    return tokens.view(b, v, half, 2, half, 2, c).amax((3, 5)).flatten(2, 3)
+    cells = tokens.view(b, v, half, 2, half, 2, c)
+    # Three maxima of two: the gradient of one over two axes takes as long as a block's attention.
+    across = torch.maximum(cells[:, :, :, :, :, 0], cells[:, :, :, :, :, 1])
+    return torch.maximum(across[:, :, :, 0], across[:, :, :, 1]).flatten(2, 3)

@@ -31,7 +31,8 @@ def reconstruction(predicted: Tensor, true: Tensor, normalised: bool = False) ->
     error = (predicted - true).square()
     if normalised:
         error = error / (true.var(-1, keepdim=True) + FLAT)
-    return error.mean((1, 2))
+    mean: Tensor = error.mean((1, 2))
+    return mean
 
 
 def temporal_coherence(predicted: Tensor, true: Tensor) -> Tensor:
@@ -44,8 +45,9 @@ def temporal_coherence(predicted: Tensor, true: Tensor) -> Tensor:
     Returns:
         `(b,)`.
     """
-    first, second = (predicted - true).unflatten(-1, (FRAMES, -1)).unbind(2)
-    return (second - first).square().mean((1, 2))
+    first, second = (predicted - true).chunk(FRAMES, 2)
+    mean: Tensor = (second - first).square().mean((1, 2))
+    return mean
 
 
 def spatial_consistency(latents: Tensor, regions: Tensor, count: int) -> Tensor:
@@ -107,7 +109,8 @@ class StateAlignment(nn.Module):
         told = self.read(means).unflatten(-1, (FRAMES, self.state_dim)).flatten(1, 2)
         counts = known & (seen > 0).repeat_interleave(FRAMES, 1)
         error = (told - state).square().mean(-1) * counts
-        return error.sum(1) / counts.sum(1).clamp_min(1)
+        mean: Tensor = error.sum(1) / counts.sum(1).clamp_min(1)
+        return mean
 
 
 class LossWeights(nn.Module):

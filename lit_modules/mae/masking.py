@@ -169,13 +169,24 @@ MASKS: dict[MaskName, Callable[[], Mask]] = {
 
 
 class RunningCell:
-    """Two of a unit's four cubes, those that the decoder computes, one step on at each time.
+    """The cubes of a unit that the decoder computes, one step on at each time.
 
     Wang et al. 2023, "VideoMAE V2", section 3.2 and figure 2. The cell is the unit, so any mask
     leaves the decoder equally much to do in each sample.
+
+    Args:
+        cubes: how many of a unit's four, 1 to 4.
+
+    Raises:
+        ValueError: they are fewer or more.
     """
 
     AROUND = (0, 1, 3, 2)  # cubes of a unit, row by row, in the order in which the pair runs
+
+    def __init__(self, cubes: int = 2) -> None:
+        if not 1 <= cubes <= CELL**2:
+            raise ValueError(f"decoded_cubes {cubes} must be 1 to {CELL**2} of a unit's four")
+        self.cubes = cubes
 
     def __call__(self, generators: Sequence[Generator], grid: Grid) -> Tensor:
         """Bool `(b, T * H * W, 4)`, True where the decoder computes a cube if it is hidden."""
@@ -186,7 +197,7 @@ class RunningCell:
         place = torch.tensor(self.AROUND, device=start.device).argsort()  # of each cube on the way
         step = torch.arange(times, device=start.device)
         ahead = (place - step[:, None] - start[:, None, None]) % 4  # (b, T, 4)
-        return (ahead < 2).repeat_interleave(rows * columns, 1)
+        return (ahead < self.cubes).repeat_interleave(rows * columns, 1)
 
 
 def visible_units(hidden: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lit_modules.base import LitVideoModel
 from lit_modules.layers.noise import SampleNoise
 from lit_modules.mae.autoencoder import MaskedAutoencoder, Prediction
-from lit_modules.mae.cubes import CELL, Grid, grid_of, pad, places
+from lit_modules.mae.cubes import CELL, Grid, cube_places, grid_of, pad
 from lit_modules.mae.curriculum import Curriculum
 from lit_modules.mae.evaluation import CELLS, RestorationTest
 from lit_modules.mae.losses import (
@@ -36,7 +36,7 @@ from lit_modules.mae.probe import LinearProbe
 from lit_modules.metrics import PerceptualNetworks, RestorationQuality
 
 TRAINING = (
-    *("mask", "mask_ratio", "curriculum", "decoder_masking", "state_dropout", "loss_weights"),
+    *("mask", "mask_ratio", "curriculum", "decoded_cubes", "state_dropout", "loss_weights"),
     *("dynamic_weights", "normalised_target", "checkpointing", "lpips", "fid", "seed"),
 )
 HELD_OUT = 1_000_003  # added to the seed wherever nothing is learned
@@ -73,8 +73,8 @@ class LitMaskedAutoencoder(LitVideoModel):
         mask_ratio: share of the units that is hidden, in [0.05, 1).
         curriculum: `three_phase` (a third of the run each: easy masks, `mask`, hard ones) or
             `fixed` (`mask` all the while).
-        decoder_masking: train the decoder on half of the hidden cubes (running cell), which saves
-            nearly half of its work.
+        decoded_cubes: how many of a hidden unit's four cubes the decoder computes in training, 1 to
+            4, others at each time (running cell). 2 save nearly half of its work.
         state_dropout: share of clips that train without their state, in [0, 1]; a plain video can
             be restored only where there were some.
         loss_weights: weights of the losses `reconstruction`, `spatial`, `temporal` and `state`.
@@ -104,7 +104,7 @@ class LitMaskedAutoencoder(LitVideoModel):
         mask: MaskName = "tube",
         mask_ratio: float = 0.9,
         curriculum: Literal["three_phase", "fixed"] = "three_phase",
-        decoder_masking: bool = True,
+        decoded_cubes: int = 2,
         state_dropout: float = 0.3,
         loss_weights: dict[str, float] | None = None,
         dynamic_weights: bool = False,
@@ -138,7 +138,7 @@ class LitMaskedAutoencoder(LitVideoModel):
             weights.pop("state")
         self.weights = LossWeights(weights, dynamic_weights)
         self.curriculum = Curriculum(curriculum, mask, mask_ratio)
-        self.running_cell = RunningCell() if decoder_masking else None
+        self.running_cell = RunningCell(decoded_cubes)
         self.noise = SampleNoise(seed)
         self.held_out_noise = SampleNoise(seed + HELD_OUT)
         self.regions, self.lpips, self.fid = tuple(regions), lpips, fid
@@ -167,7 +167,7 @@ class LitMaskedAutoencoder(LitVideoModel):
         mask, ratio = self.curriculum.at(self.progress)
         grid = self.unit_grid(video)
         hidden = mask(generators, grid, ratio, self.information(video))
-        computed = self.running_cell(generators, grid) if self.running_cell else None
+        computed = self.running_cell(generators, grid)
         dropped = self.noise.uniform(generators).to(video.device) < self.state_dropout
         known = known & ~dropped[:, None]
 
@@ -198,7 +198,7 @@ class LitMaskedAutoencoder(LitVideoModel):
         """The mean of each loss over the clips `(b, 3, t, h, w)`."""
         true = self.net.pixels(video, made.hidden_cubes)
         predicted = made.hidden.float()
-        times, rows = places(made.visible_cubes, self.unit_grid(video))
+        times, rows, _ = cube_places(made.visible_cubes, self.unit_grid(video))
         regions = self.net.decoder.regions
         labels = regions.labels(self.unit_grid(video)[1] * CELL)[rows]
         latents = made.latents.flatten(1, 2).float()

@@ -6,11 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from lit_modules.mae.attention import initialise
-from lit_modules.mae.positions import stretch
+from lit_modules.mae.positions import stretch, waves
+
+OCTAVES = 8  # of waves over the range of a number; the shortest is 1/128 of it
 
 
 class StateTokens(nn.Module):
     """One token a frame from its state vector, or a learned one where no state is known.
+
+    Numbers come as waves too (Tancik et al. 2020, "Fourier Features Let Networks Learn High
+    Frequency Functions", section 3): a place is told to the pixel.
 
     Args:
         state_dim: values of a state vector; 0 for a system that is never given one.
@@ -22,16 +27,19 @@ class StateTokens(nn.Module):
         super().__init__()
         self.state_dim = state_dim
         self.mlp = (
-            nn.Sequential(nn.Linear(state_dim, width), nn.GELU(), nn.Linear(width, width))
+            nn.Sequential(
+                nn.Linear(state_dim * (1 + 2 * OCTAVES), width),
+                nn.GELU(),
+                nn.Linear(width, width),
+            )
             if state_dim
             else None
         )
         self.missing = nn.Parameter(torch.empty(width))
-        self.time = nn.Parameter(torch.empty(frames, width))
+        self.time = nn.Parameter(waves(frames, width))
         self.norm = nn.LayerNorm(width)
         self.apply(initialise)
         nn.init.trunc_normal_(self.missing, std=0.02)
-        nn.init.trunc_normal_(self.time, std=0.02)
 
     def forward(
         self, batch: int, frames: int, state: Tensor | None = None, known: Tensor | None = None
@@ -60,7 +68,14 @@ class StateTokens(nn.Module):
             if known is None:
                 known = torch.ones(batch, frames, dtype=torch.bool, device=state.device)
             # What is not known may hold anything, so it is put out before a layer sees it.
-            told = self.mlp(state.masked_fill(~known[..., None], 0.0))
+            told = self.mlp(as_waves(state.masked_fill(~known[..., None], 0.0)))
             tokens = torch.where(known[..., None], told, tokens)
         out: Tensor = self.norm(tokens + stretch(self.time, frames))
         return out
+
+
+def as_waves(state: Tensor) -> Tensor:
+    """Numbers in about [-1, 1] beside their sines and cosines, `(..., d)` -> `(..., 17 * d)`."""
+    rates = torch.pi * 2.0 ** torch.arange(OCTAVES, device=state.device)
+    angles = (state[..., None] * rates).flatten(-2)
+    return torch.cat([state, angles.sin(), angles.cos()], -1)
