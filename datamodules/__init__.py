@@ -6,6 +6,7 @@ from datamodules.base import IterableDataModule
 from datamodules.clips import AviClipDataModule
 from datamodules.codes import CodesDataModule
 from datamodules.smb import SmbFrameDataModule
+from datamodules.tracks import TracksDataModule
 from datamodules.windows import VideoWindowDataModule
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "CodesDataModule",
     "IterableDataModule",
     "SmbFrameDataModule",
+    "TracksDataModule",
     "VideoWindowDataModule",
 ]

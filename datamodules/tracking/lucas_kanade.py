@@ -30,7 +30,7 @@ class LucasKanade(GatedTracker):
         resize_shorter: int | None = None,
         still_difference: int = 8,
         window: int = 15,
-        levels: int = 2,
+        levels: int = 3,
         iterations: int = 10,
         tolerance: float = 1.0,
     ) -> None:
