@@ -58,14 +58,14 @@ def test_torchrun_trains_to_the_end(tmp_path: Path) -> None:
     assert (tmp_path / "streaming_ae/version_0/summary.json").is_file()
 
 
+@pytest.mark.parametrize(("preset", "rate"), [("flow/tiny", "10"), ("mae/tiny", "0.3")])
 def test_two_ranks_learn_the_clips_of_one_rank_with_twice_the_batch(
-    recordings: Path, tmp_path: Path
+    preset: str, rate: str, recordings: Path, tmp_path: Path
 ) -> None:
     data = ("--data.data_dir", str(recordings), "--model.optimizer", "SGD")
-    data += ("--model.optimizer.lr", "10", "--trainer.max_steps", "5")
+    data += ("--model.optimizer.lr", rate, "--trainer.max_steps", "5")
     script = str(ROOT / "tests/fit_and_keep.py")
     two, one = tmp_path / "two", tmp_path / "one"
-    preset = "flow/tiny"
     run([sys.executable, script, str(two), *fit(two, preset, *data, *TWO_RANKS)])
     run([sys.executable, script, str(one), *fit(one, preset, *data, "--data.batch_size", "4")])
     both, (alone,) = ranks(two, 2), ranks(one, 1)

@@ -100,37 +100,37 @@ def test_killed_run_resumes_bit_identical_for_all_five_games(workers: int, tmp_p
     assert_identical(final_state(tmp_path / "whole"), final_state(tmp_path / "killed"))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_killed_generator_resumes_bit_identical(
-    workers: int, recordings: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("system", "workers", "more"),
+    [
+        ("flow", 0, ("--model.actions", "true")),
+        ("flow", 2, ("--model.actions", "true")),
+        ("mae", 2, ("--model.dynamic_weights", "true")),
+    ],
+)
+def test_killed_run_over_clips_resumes_bit_identical(
+    system: str, workers: int, more: tuple[str, ...], recordings: Path, tmp_path: Path
 ) -> None:
-    def clips(folder: Path, *more: str) -> list[str]:
+    def clips(folder: Path, *and_more: str) -> list[str]:
         return [
             *(sys.executable, "train.py", "fit"),
-            *("-c", "configs/flow/tiny.yaml", "-c", "tests/conf/flow/tiny.yaml"),
+            *("-c", f"configs/{system}/tiny.yaml", "-c", f"tests/conf/{system}/tiny.yaml"),
             *("-c", "tests/conf/save_often.yaml", "--data.data_dir", str(recordings)),
-            *(
-                "--trainer.max_steps",
-                "120",
-                "--trainer.max_epochs",
-                "-1",
-                "--model.actions",
-                "true",
-            ),
+            *("--trainer.max_steps", "120", "--trainer.max_epochs", "-1", *more),
             *("--trainer.limit_train_batches", "11", "--data.num_workers", str(workers)),
-            *("--trainer.logger.save_dir", str(folder), *more),
+            *("--trainer.logger.save_dir", str(folder), *and_more),
         ]
 
     whole, parts = tmp_path / "whole", tmp_path / "killed"
     finish(clips(whole))
     killed = start(clips(parts))
-    path = wait_for_checkpoint(parts, killed, "flow")
+    path = wait_for_checkpoint(parts, killed, system)
     time.sleep(random.uniform(0.0, 0.5))
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL  # it had not come to its end
     finish(clips(parts, "--ckpt_path", str(path)))
     kept = ("state_dict", "current_model_state", "averaging_state", "optimizer_states")
-    states = [final_state(folder, 120, "flow", kept) for folder in (whole, parts)]
+    states = [final_state(folder, 120, system, kept) for folder in (whole, parts)]
     assert_identical(*states)
 
 
