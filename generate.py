@@ -24,13 +24,23 @@ from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMe
 
 from callbacks.clear_errors import OneLineParser, one_line_errors
 from callbacks.generated_clips import clip_frames, grid_frames
+from callbacks.restorations import (
+    Restoration,
+    hidings_of,
+    pieces,
+    restorer_of,
+    write_report,
+    write_restoration,
+)
 from datamodules import AleStreamDataModule, AviStreamDataModule, IterableDataModule, buttons
+from datamodules.footage import Footage
 from datamodules.video_io import VideoError, read_frames, to_uint8, write_video
-from lit_modules import LitFlowVideo, LitStreamingAutoencoder
+from lit_modules import LitFlowVideo, LitMaskedAutoencoder, LitStreamingAutoencoder
 from lit_modules.checkpoints import export as export_checkpoint
 from lit_modules.checkpoints import load_module
 from lit_modules.flow.conditioning import UNKNOWN
 from lit_modules.flow.solver import Method
+from lit_modules.mae.masking import MaskName
 
 Module = TypeVar("Module", bound=L.LightningModule)
 
@@ -173,6 +183,88 @@ def reconstruct(
     print(f"written to {picture} and {report}")
 
 
+def restore(
+    ckpt_path: str,
+    out: str,
+    input: str,
+    mask: str | None = None,
+    mask_ratio: float | None = None,
+    mask_type: MaskName | None = None,
+    mask_colour: str | None = None,
+    missing: str | None = None,
+    state: str | None = None,
+    variants: int = 1,
+    frames: int | None = None,
+    frame_step: int | None = None,
+    format: Literal["avi", "mp4", "gif"] = "avi",
+    seed: int = 0,
+    device: str = "cpu",
+    overwrite: bool = False,
+) -> None:
+    """Restores hidden parts of a picture or video, and frames that are missing in it.
+
+    Hidden is what a mask picture says, what is drawn by chance, whole frames, or else the patches
+    of the input that are of one and the same flat colour. Writes `restored.png` (the first frame),
+    `restored.avi` (of a video), `comparison.gif` (input, what is seen of it, result and error side
+    by side, 300 frames at most) and `metrics.json`.
+
+    Args:
+        ckpt_path: checkpoint of a masked autoencoder.
+        out: folder for the files; made if missing.
+        input: video, picture or folder of pictures of one size (frames of the smbdataset too).
+        mask: picture that is not black where a pixel is to be restored; as large as the frames, or
+            a pixel a mask unit. A unit that holds such a pixel is hidden from the model as a whole,
+            and of what the model makes of it those pixels are taken.
+        mask_ratio: share of the mask units to draw and hide, between 0 and 1.
+        mask_type: how they are drawn: `random`, `tube` (the same places at all times; the
+            default), `block`, `cube`, `low` or `high` (where little or much happens).
+        mask_colour: colour of masked patches, such as `128,128,128` or `#808080`; unset it is found
+            if no pixel elsewhere has it.
+        missing: frames to fill in, counted from 0: `3,4,7-9`, or `1::2` for every second from 1 on.
+        state: labels (`.labels.npz`) with the game's memory, which helps; unset those beside the
+            video or in the frames are taken where there are any, `none` does without.
+        variants: restorations to write, each with drawn masks of its own (`restored_1.avi` and so
+            on); the k-th is what the seed k - 1 further on gives.
+        frames: frames to restore at most; all if unset.
+        frame_step: frames of the input from one frame of a clip to the next; every frame is
+            restored all the same. Unset as many as make 15 frames a second, which models are
+            trained on unless told otherwise, and 1 where frames are missing.
+        format: file format of the video: `avi` (lossless), `mp4` or `gif`.
+        seed: seed of the masks.
+        device: `cpu`, `cuda` or `cuda:N`.
+        overwrite: write over files of an earlier call.
+    """
+    if frames is not None and frames < 1:
+        raise ValueError(f"frames {frames} leaves nothing to restore; give at least 1")
+    module = load(ckpt_path, LitMaskedAutoencoder, device)
+    footage = Footage(input)
+    known = footage.state(state, module.state_dim)
+    restorer = restorer_of(module, footage, frame_step, missing is not None)
+    hidings = hidings_of(
+        *(footage, module, restorer, mask, mask_ratio, mask_type, mask_colour, missing),
+        range(seed, seed + variants),
+    )
+    kinds = ["restored{}.png", "comparison{}.gif"]
+    kinds += [] if footage.is_picture else [f"restored{{}}.{format}"]
+    marks = [f"_{k}" for k in range(1, variants + 1)] if variants > 1 else [""]
+    names = [kind.format(mark) for mark in marks for kind in kinds]
+    *paths, report = new_files(out, overwrite, *names, "metrics.json")
+
+    runs = []
+    total = min((n for n in (frames, footage.announced) if n), default=None)
+    with Progress(*Progress.get_default_columns(), TimeElapsedColumn()) as bar:
+        task = bar.add_task("frames", total=total and total * len(hidings))
+        for number, hiding in enumerate(hidings):
+            runs.append(run := Restoration(restorer, hiding))
+            own = paths[number * len(kinds) :][: len(kinds)]
+            parts = pieces(footage, restorer.length, hiding, known, frames)
+            made = run.run(parts, lambda count: bar.advance(task, count))
+            write_restoration(own, run, made, footage.rate)
+    write_report(report, runs, known is not None, footage.rate)
+    print("\n".join(run.summary() for run in runs))
+    print(f"written to {paths[0]} … {paths[-1]} and {report}")
+
+
 def export(ckpt_path: str, out: str, overwrite: bool = False) -> None:
     """Writes a checkpoint's weights (safetensors), configuration and model card.
 
@@ -267,7 +359,7 @@ def main(args: list[str] | None = None) -> None:
     """Runs the command line; a mistake in it ends in one line and a non-zero exit status."""
     with one_line_errors("generate.py"):
         auto_cli(
-            [sample, reconstruct, export],
+            [sample, reconstruct, restore, export],
             args,
             as_positional=False,
             parser_class=OneLineParser,
