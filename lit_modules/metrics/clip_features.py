@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lit_modules.metrics.torchscript import load_torchscript
+
 LUMA = (0.299, 0.587, 0.114)
 LEAST_SIDE = 16
 LEAST_CHANGE = 1 / 255
@@ -141,15 +143,16 @@ def global_motion(grey: Tensor) -> Tensor:
     return (motion / determinant[..., None]).clamp(-2, 2)
 
 
-def load_features(path: str | Path, clip: tuple[int, int, int] = (16, 64, 64)) -> nn.Module:
-    """A feature extractor from a TorchScript file, in place of `ClipFeatures`.
+def load_features(path: str | Path, size: tuple[int, ...] = (16, 64, 64)) -> nn.Module:
+    """A feature extractor from a TorchScript file, in place of `ClipFeatures`, or of frames.
 
-    The module takes clips `(b, 3, t, h, w)` float32 in [0, 1] and returns `(b, d)`; it scales and
-    resizes them itself (a wrapper around a pretrained network does so before `torch.jit.script`).
+    The module takes clips `(b, 3, t, h, w)` or frames `(b, 3, h, w)`, float32 in [0, 1], and
+    returns `(b, d)`; it scales and resizes them itself (a wrapper around a pretrained network does
+    so before `torch.jit.script`).
 
     Args:
         path: file written by `torch.jit.save`. It is a program: load only what you trust.
-        clip: frames, height and width of a clip to try it on.
+        size: frames, height and width of a clip to try it on, or height and width of a frame.
 
     Returns:
         The module in evaluation mode, with `num_features` set to d.
@@ -158,20 +161,12 @@ def load_features(path: str | Path, clip: tuple[int, int, int] = (16, 64, 64)) -
         FileNotFoundError: no such file.
         ValueError: it is no TorchScript module, or does not turn clips into vectors.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no feature extractor at {path}; give the path of a TorchScript file"
-        )
-    try:
-        network = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            features = network(torch.rand(2, 3, *clip))
-    except Exception as error:  # TorchScript raises whatever the program in the file does
-        reason = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{path} gives no features of clips ({reason})") from error
+    kind, shape = ("clips", "t, h, w") if len(size) == 3 else ("frames", "h, w")
+    network, features = load_torchscript(
+        path, "feature extractor", f"features of {kind}", torch.rand(2, 3, *size)
+    )
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
-        raise ValueError(f"{path} must turn clips (b, 3, t, h, w) into features (b, d)")
+        raise ValueError(f"{path} must turn {kind} (b, 3, {shape}) into features (b, d)")
     return Extractor(network, features.shape[1])
 
 
