@@ -40,7 +40,9 @@ def open_tracks(
     """
     root = Path(folder).parent if Path(folder).is_file() else Path(folder)
     quarantine = Quarantine(root, strict)
-    if ready := list_files(folder, (SUFFIX,)):
+    # A cache that lies in the folder of the videos holds no tracks that somebody put there.
+    ready = [path for path in list_files(folder, (SUFFIX,)) if cache not in path.parents]
+    if ready:
         found = list(opened(ready, quarantine))
     elif foreign := list_files(folder, SUFFIXES):
         found = list(opened(imported(foreign, root, cache, hdf5_fps, quarantine), quarantine))

@@ -131,7 +131,11 @@ class TracksFile:
     def all(self) -> Tracks:
         """Everything in it."""
         images = self._open().get_tensor("images") if self.has_images else None
-        velocity, visible = self.read(0, self.steps)
+        if self.steps == 0:  # of which no slice can be taken
+            velocity = np.zeros((0, self.points, 2), np.float16)
+            visible = np.zeros((0, self.points), np.bool_)
+        else:
+            velocity, visible = self.read(0, self.steps)
         return Tracks(velocity, visible, self.seconds, self.piece, self.action, images)
 
     def _open(self) -> Any:
