@@ -139,7 +139,7 @@ class RestorationPictures(Callback):
         video = module.scale(batch["video"])
         numbers = range(first, first + len(video))
         hidden = module.masks(numbers, video, self.mask, self.mask_ratio)
-        restored = to_uint8((module.restore(video, hidden, *module.state_of(batch)) + 1) / 2).cpu()
+        restored = to_uint8((module.restorations(batch, video, hidden)["state"] + 1) / 2).cpu()
         pixels = hidden_pixels(hidden, module.net.encoder.unit_side, video.shape).cpu()
         for true, mask, made in zip(batch["video"].cpu(), pixels, restored, strict=True):
             # (3, t, h, w) -> (t, 3, h, w)

@@ -22,6 +22,7 @@ from lit_modules.mae.cubes import (
 from lit_modules.mae.decoder import CubeDecoder, cubes_of
 from lit_modules.mae.encoder import HierarchicalEncoder
 from lit_modules.mae.masking import hidden_cubes, visible_units
+from lit_modules.mae.panorama import borrow
 from lit_modules.mae.state_fusion import StateTokens
 
 
@@ -90,6 +91,7 @@ class MaskedAutoencoder(nn.Module):
         computed: Tensor | None = None,
         state: Tensor | None = None,
         state_mask: Tensor | None = None,
+        camera: Tensor | None = None,
     ) -> Prediction:
         """Predicts the pixels of a masked clip.
 
@@ -100,6 +102,8 @@ class MaskedAutoencoder(nn.Module):
                 `masking.RunningCell`); all if absent.
             state: `(b, t, state_dim)`, or None where there is none.
             state_mask: bool `(b, t)`, which frames' state is known; all if absent.
+            camera: its place in each frame in pixels to the right, `(b, t)`, NaN where it is not
+                known; None where it never is.
 
         Raises:
             ValueError: clip, mask and state do not fit each other, or nothing is visible.
@@ -115,7 +119,11 @@ class MaskedAutoencoder(nn.Module):
         latents = self.encoder(video, units)
         tokens = self.state_tokens(len(video), video.shape[2], state, state_mask)
         seen = cubes_of(units)
-        pixels = self.decoder(latents, units, cubes, grid, tokens, self.pixels(video, seen))
+        sides = (self.encoder.unit_side, self.encoder.cube_side)
+        borrowed = None if camera is None else borrow(video, units, cubes, grid, sides, camera)
+        pixels = self.decoder(
+            latents, units, cubes, grid, tokens, self.pixels(video, seen), borrowed
+        )
         return Prediction(
             latents, pixels[:, : seen.shape[1]], pixels[:, seen.shape[1] :], seen, cubes
         )
@@ -140,6 +148,7 @@ class MaskedAutoencoder(nn.Module):
         hidden: Tensor,
         state: Tensor | None = None,
         state_mask: Tensor | None = None,
+        camera: Tensor | None = None,
     ) -> Tensor:
         """The clip with its hidden units as predicted and its visible ones as they are.
 
@@ -148,11 +157,12 @@ class MaskedAutoencoder(nn.Module):
             hidden: bool `(b, T, H, W)` of mask units, True where hidden.
             state: `(b, t, state_dim)`, or None where there is none.
             state_mask: bool `(b, t)`, which frames' state is known; all if absent.
+            camera: as in `forward`.
 
         Returns:
             `(b, 3, t, h, w)`.
         """
-        made = self(video, hidden, None, state, state_mask)
+        made = self(video, hidden, None, state, state_mask, camera)
         side = self.encoder.cube_side
         units = to_units(cut(video, side), CELL)
         cubes = units.flatten(1, 2)

@@ -6,6 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from lit_modules.mae.attention import initialise
+from lit_modules.mae.cubes import Places
+
+# What a head begins to lose by a step in time, down and along: games have floors and ceilings, so
+# most look along a row.
+NEARNESS = torch.tensor(
+    [
+        *([0.0, 0.0, 0.0], [0.1, 0.2, 0.2], [0.1, 0.4, 0.1], [0.1, 0.8, 0.2]),
+        *([0.3, 0.4, 0.4], [0.3, 0.8, 0.1], [0.3, 1.2, 0.4], [0.6, 0.8, 0.8]),
+    ]
+)
 
 
 class CopyHead(nn.Module):
@@ -13,7 +23,9 @@ class CopyHead(nn.Module):
 
     Attention whose values are true pixels (after Vinyals et al. 2015, "Pointer Networks"): the
     weights of each head are a softmax, and each hidden cube says how much of each head it takes. It
-    begins with the mean of what is visible, and knows the colours of a level never seen.
+    begins with means of what is visible, the nearer the more, each head's by another measure (after
+    Press et al. 2022, "Train Short, Test Long", whose biases are not learned), and knows the
+    colours of a level never seen.
 
     Args:
         width: channels of the decoder's tokens.
@@ -28,16 +40,26 @@ class CopyHead(nn.Module):
         self.key = nn.Linear(width, heads * channels)
         self.share = nn.Linear(width, heads)
         self.apply(initialise)
+        self.nearness = nn.Parameter(NEARNESS[torch.arange(heads) % len(NEARNESS)].clone())
         nn.init.zeros_(self.share.weight)
         nn.init.constant_(self.share.bias, 1 / heads)
 
-    def forward(self, hidden: Tensor, visible: Tensor, pixels: Tensor) -> Tensor:
+    def forward(
+        self,
+        hidden: Tensor,
+        visible: Tensor,
+        pixels: Tensor,
+        hidden_places: Places,
+        visible_places: Places,
+    ) -> Tensor:
         """Pixels for hidden cubes.
 
         Args:
             hidden: tokens of the hidden cubes, `(b, m, width)`.
             visible: tokens of the visible cubes, `(b, n, width)`.
             pixels: true pixels of the visible cubes, `(b, n, pixels of a cube)`.
+            hidden_places: times, rows and columns of the hidden cubes, int64 `(b, m)` each.
+            visible_places: likewise, `(b, n)` each.
 
         Returns:
             `(b, m, pixels of a cube)` float32.
@@ -45,6 +67,9 @@ class CopyHead(nn.Module):
         query = self.query(hidden).unflatten(2, (self.heads, -1))  # (b, m, heads, channels)
         key = self.key(visible).unflatten(2, (self.heads, -1))
         scores = torch.einsum("bmhc,bnhc->bmhn", query, key) / self.channels**0.5
+        for axis, (there, here) in enumerate(zip(hidden_places, visible_places, strict=True)):
+            steps = (there[:, :, None, None] - here[:, None, None]).abs()
+            scores = scores - self.nearness[:, axis, None] * steps
         weights = self.share(hidden)[..., None] * scores.softmax(-1)  # (b, m, heads, n)
         with torch.autocast(pixels.device.type, enabled=False):  # colours are exact
             copied: Tensor = weights.sum(2).float() @ pixels.float()

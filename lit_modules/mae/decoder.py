@@ -10,7 +10,8 @@ from torch.utils.checkpoint import checkpoint
 
 from lit_modules.mae.attention import attend, initialise, perceptron
 from lit_modules.mae.copying import CopyHead
-from lit_modules.mae.cubes import CELL, FRAMES, Grid, to_units
+from lit_modules.mae.cubes import CELL, FRAMES, Grid, cube_places, to_units
+from lit_modules.mae.panorama import Borrowed
 from lit_modules.mae.positions import GridPositions
 from lit_modules.mae.regions import RegionEmbedding
 
@@ -57,6 +58,10 @@ class CubeDecoder(nn.Module):
         self.apply(initialise)
         nn.init.zeros_(self.to_pixels.weight)
         self.copy_visible = CopyHead(width)
+        # How much of what other frames show is taken: nearly all, to begin with.
+        self.trust = nn.Linear(width, 1)
+        nn.init.zeros_(self.trust.weight)
+        nn.init.constant_(self.trust.bias, 3.0)
         nn.init.trunc_normal_(self.hidden_cube, std=0.02)
 
     def forward(
@@ -67,6 +72,7 @@ class CubeDecoder(nn.Module):
         grid: Grid,
         state: Tensor,
         pixels: Tensor | None = None,
+        borrowed: Borrowed | None = None,
     ) -> Tensor:
         """Predicts the pixels of visible and of named hidden cubes.
 
@@ -78,6 +84,7 @@ class CubeDecoder(nn.Module):
             state: state tokens, `(b, s, width)`.
             pixels: true pixels of the visible cubes, to be copied to hidden ones, `(b, 4 * v,
                 2 * cube_side * cube_side * 3)`; absent where there are latents alone.
+            borrowed: what other frames show of the hidden cubes, if known.
 
         Returns:
             `(b, 4 * v + m, 2 * cube_side * cube_side * 3)`: the visible cubes, then the hidden.
@@ -95,11 +102,15 @@ class CubeDecoder(nn.Module):
                 tokens = block(tokens, state)
         tokens = self.norm(tokens)
         made: Tensor = self.to_pixels(tokens)
+        count = seen.shape[1]
+        shown, unseen, asked = made[:, :count], made[:, count:], tokens[:, count:]
         if pixels is not None:
-            count = seen.shape[1]
-            copied = self.copy_visible(tokens[:, count:], tokens[:, :count], pixels)
-            made = torch.cat([made[:, :count], made[:, count:] + copied], 1)
-        return made
+            where = (cube_places(hidden, grid), cube_places(cubes_of(visible), grid))
+            unseen = unseen + self.copy_visible(asked, tokens[:, :count], pixels, *where)
+        if borrowed is not None:
+            trust = self.trust(asked).float().sigmoid() * borrowed.known
+            unseen = torch.lerp(unseen.float(), borrowed.pixels, trust)
+        return torch.cat([shown, unseen], 1)
 
 
 class DecoderBlock(nn.Module):

@@ -40,7 +40,7 @@ TRAINING = (
     *("dynamic_weights", "normalised_target", "checkpointing", "lpips", "fid", "seed"),
 )
 HELD_OUT = 1_000_003  # added to the seed wherever nothing is learned
-NOT_DECAYED = ("in_unit", "place", "time", "missing", "hidden_cube", "of_region")
+NOT_DECAYED = ("in_unit", "place", "time", "missing", "hidden_cube", "of_region", "nearness")
 LOSSES = {"reconstruction": 1.0, "spatial": 0.3, "temporal": 0.2, "state": 0.1}
 
 
@@ -171,7 +171,8 @@ class LitMaskedAutoencoder(LitVideoModel):
         dropped = self.noise.uniform(generators).to(video.device) < self.state_dropout
         known = known & ~dropped[:, None]
 
-        made = self.net(video, hidden, computed, state, known)
+        camera = self.camera_of(batch).masked_fill(dropped[:, None], torch.nan)
+        made = self.net(video, hidden, computed, state, known, camera)
         losses = self.losses(video, made, state, known)
         loss: Tensor = self.weights(losses)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(video))
@@ -191,6 +192,12 @@ class LitMaskedAutoencoder(LitVideoModel):
             return batch["state"], batch["state_mask"]
         nothing = torch.zeros(b, t, dtype=torch.bool, device=device)
         return torch.zeros(b, t, self.state_dim, device=device), nothing
+
+    def camera_of(self, batch: dict[str, Any]) -> Tensor:
+        """Where the camera is in pixels to the right, `(b, t)`, NaN where that is not known."""
+        b, _, t = batch["video"].shape[:3]
+        unknown = torch.full((b, t), torch.nan, device=batch["video"].device)
+        return batch.get("camera", unknown) if self.state_dim else unknown
 
     def losses(
         self, video: Tensor, made: Prediction, state: Tensor, known: Tensor
@@ -259,7 +266,8 @@ class LitMaskedAutoencoder(LitVideoModel):
     ) -> dict[str, Tensor]:
         """Clips restored with their state and, where the model asks for one, without."""
         state, known = self.state_of(batch)
-        restored = {"state": self.restore(video, hidden, state, known)}
+        camera = self.camera_of(batch)
+        restored = {"state": self.restore(video, hidden, state, known, camera)}
         if self.state_dim:
             restored["no_state"] = self.restore(video, hidden)
         return restored
@@ -337,6 +345,7 @@ class LitMaskedAutoencoder(LitVideoModel):
         hidden: Tensor,
         state: Tensor | None = None,
         state_mask: Tensor | None = None,
+        camera: Tensor | None = None,
     ) -> Tensor:
         """Clips whose hidden units are predicted and whose visible ones are as they were.
 
@@ -346,6 +355,8 @@ class LitMaskedAutoencoder(LitVideoModel):
                 `(b, T, H, W)`, True where hidden.
             state: `(b, t, state_dim)`, or None where there is none.
             state_mask: bool `(b, t)`, which frames' state is known; all if absent.
+            camera: its place in each frame in pixels to the right, `(b, t)`, NaN where it is not
+                known: what other frames show of the level is lent to where it is hidden.
 
         Returns:
             `(b, 3, t, h, w)` in [-1, 1].
@@ -356,30 +367,24 @@ class LitMaskedAutoencoder(LitVideoModel):
         side, (t, h, w) = self.net.encoder.unit_side, video.shape[2:]
         counts = hidden.flatten(1).sum(1)
         if (counts != counts[0]).any():  # one clip at a time: others see more or less
-            rows = range(len(video))
-            return torch.cat(
-                [
-                    self.restore(
-                        *(video[i : i + 1], hidden[i : i + 1]),
-                        None if state is None else state[i : i + 1],
-                        None if state_mask is None else state_mask[i : i + 1],
-                    )
-                    for i in rows
-                ]
-            )
+            parts = (video, hidden, state, state_mask, camera)
+            clips = [[x if x is None else x[i : i + 1] for x in parts] for i in range(len(video))]
+            return torch.cat([self.restore(*clip) for clip in clips])  # type: ignore[arg-type]
         if state is not None and state_mask is None:
             state_mask = torch.ones(state.shape[:2], dtype=torch.bool, device=state.device)
-        if state is not None and state_mask is not None and t % 2:
-            state = torch.cat([state, state[:, -1:]], 1)
-            state_mask = torch.cat([state_mask, state_mask[:, -1:]], 1)
-        restored = self.net.restore(pad(video, side), hidden, state, state_mask)
+        # A clip of odd length is padded by its last frame.
+        state, state_mask, camera = (
+            torch.cat([x, x[:, -1:]], 1) if x is not None and t % 2 else x
+            for x in (state, state_mask, camera)
+        )
+        restored = self.net.restore(pad(video, side), hidden, state, state_mask, camera)
         return restored[:, :, :t, :h, :w].clamp(-1, 1)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Held-out clips, what the model sees of them and what it makes of that, in [0, 1]."""
         video = self.scale(batch["video"])
         hidden, pixels = self.masked(batch, video, self.mask, self.mask_ratio)
-        restored = self.restore(video, hidden, *self.state_of(batch))
+        restored = self.restorations(batch, video, hidden)["state"]
         masked = unit(video).masked_fill(pixels[:, None], 0.5)
         return {"video": unit(video), "masked": masked, "restored": unit(restored)}
 

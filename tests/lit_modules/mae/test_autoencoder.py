@@ -36,9 +36,9 @@ def test_no_output_bit_depends_on_masked_pixels() -> None:
     computed = RunningCell()(generators(1, 2), GRID)
     for other in (clip(seed=1), torch.full_like(video, math.nan)):
         changed = torch.where(pixels_hidden(hidden), other, video)
-        for a, b in zip(
-            net(video, hidden, computed, state), net(changed, hidden, computed, state), strict=True
-        ):
+        camera = 7 * torch.arange(4.0).expand(2, -1)
+        one, two = (net(x, hidden, computed, state, None, camera) for x in (video, changed))
+        for a, b in zip(one, two, strict=True):
             assert torch.equal(a, b)
         assert torch.equal(net.restore(video, hidden), net.restore(changed, hidden))
 
@@ -95,7 +95,8 @@ def test_unknown_state_leaves_finite_gradients_and_trains_its_own_token() -> Non
 def test_every_parameter_learns_from_hidden_pixels() -> None:
     net, hidden = small(), TubeMask()(generators(1, 2), GRID, 0.5)
     known = torch.tensor([[True, True, False, False]] * 2)
-    made = net(clip(), hidden, RunningCell()(generators(1, 2), GRID), torch.randn(2, 4, 3), known)
+    computed, camera = RunningCell()(generators(1, 2), GRID), 5 * torch.arange(4.0).expand(2, -1)
+    made = net(clip(), hidden, computed, torch.randn(2, 4, 3), known, camera)
     made.hidden.square().mean().backward()
     idle = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
     assert idle == []

@@ -118,7 +118,8 @@ def test_biases_normalisations_and_embeddings_are_not_decayed() -> None:
         assert names[id(parameter)].endswith(".weight") and parameter.ndim == 2
     last = {names[id(parameter)].rpartition(".")[2] for parameter in kept["params"]}
     assert last == {
-        *("weight", "bias", "in_unit", "place", "time", "missing", "hidden_cube", "of_region")
+        *("weight", "bias", "in_unit", "place", "time", "missing", "hidden_cube", "of_region"),
+        "nearness",
     }
 
 
