@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.footage import Footage, State, read_mask
+from datamodules.ram_map import STATE_NAMES
+from datamodules.smb.frames import seen_by_camera
 from datamodules.video_io import Rgb, write_video
 from lit_modules import LitMaskedAutoencoder
 from lit_modules.mae.hiding import Drawn, FlatColour, Frames, Hiding, Picture, colour_of
@@ -50,8 +52,16 @@ def pieces(
                 f"{footage.path} has more frames than the {start + len(own)} whose state is known; "
                 "give the labels of this file, or --state none"
             )
-        yield Piece(pictures, hiding(start, pictures), own)
+        yield Piece(pictures, hiding(start, pictures), own, camera_of(own))
         start += len(chunk)
+
+
+def camera_of(state: Tensor | None) -> Tensor | None:
+    """Where the camera is in each frame, if the state is that of Super Mario Bros."""
+    if state is None or state.shape[1] != len(STATE_NAMES):
+        return None
+    known = torch.ones(1, len(state), dtype=torch.bool)
+    return seen_by_camera(state[None], known)["camera"][0]
 
 
 def restorer_of(
@@ -96,10 +106,10 @@ def hidings_of(
         raise ValueError(f"{' and '.join(given)} exclude each other; give one of them")
     if mask_ratio is None and mask_type is not None:
         raise ValueError(f"mask_type {mask_type} needs the share to hide; give --mask_ratio")
-    if mask_ratio is None and len(seeds) != 1:
+    if not seeds or (mask_ratio is None and len(seeds) > 1):
         raise ValueError(
-            f"variants {len(seeds)} differ by masks that are drawn; give --mask_ratio and at "
-            "least 1 variant"
+            f"variants {len(seeds)}: give at least 1, and more than one only with --mask_ratio, as "
+            "they differ by the masks that are drawn"
         )
     side = restorer.side
     if mask_ratio is not None:

@@ -24,7 +24,14 @@ class Model(Protocol):
     def scale(self, video: Tensor) -> Tensor:
         """Bytes to the range of the model."""
 
-    def restore(self, video: Tensor, hidden: Tensor, state: Tensor | None = None) -> Tensor:
+    def restore(
+        self,
+        video: Tensor,
+        hidden: Tensor,
+        state: Tensor | None = None,
+        state_mask: Tensor | None = None,
+        camera: Tensor | None = None,
+    ) -> Tensor:
         """Clips with their hidden units as predicted."""
 
 
@@ -34,11 +41,11 @@ class Piece(NamedTuple):
     frames: Tensor  # uint8 (n, 3, h, w)
     hidden: Tensor  # bool (n, h, w), True where a pixel is to be restored
     state: Tensor | None = None  # float32 (n, d)
+    camera: Tensor | None = None  # its place in pixels to the right, (n,)
 
     def take(self, index: Tensor) -> Piece:
         """Some of its frames."""
-        state = None if self.state is None else self.state[index]
-        return Piece(self.frames[index], self.hidden[index], state)
+        return Piece(*(None if x is None else x[index] for x in self))  # type: ignore[arg-type]
 
 
 class Restorer:
@@ -130,7 +137,7 @@ class Restorer:
     @torch.no_grad()
     def restore_clip(self, clip: Piece) -> Tensor:
         """The frames of a clip as the model makes them, uint8 `(n, 3, h, w)`."""
-        frames, hidden, state = (
+        frames, hidden, state, camera = (
             None if x is None else x.repeat_interleave(self.each, 0).to(self.device) for x in clip
         )
         assert frames is not None and hidden is not None
@@ -141,7 +148,8 @@ class Restorer:
                 f"({FRAMES}x{self.side}x{self.side} pixels) holds hidden pixels; hide fewer"
             )
         video = self.model.scale(frames.transpose(0, 1)[None])  # (t, 3, h, w) -> (1, 3, t, h, w)
-        made = self.model.restore(video, units[None], None if state is None else state[None])
+        known = [None if x is None else x[None] for x in (state, None, camera)]
+        made = self.model.restore(video, units[None], *known)
         pixels = (made[0].float() + 1) * 127.5
         # (3, n * each, h, w) -> (n, 3, h, w)
         pixels = pixels.view(3, -1, self.each, *pixels.shape[2:]).mean(2).transpose(0, 1)
@@ -150,12 +158,8 @@ class Restorer:
 
 def joined(first: Piece, second: Piece) -> Piece:
     """Two pieces as one."""
-    state = None
-    if first.state is not None and second.state is not None:
-        state = torch.cat([first.state, second.state])
-    return Piece(
-        torch.cat([first.frames, second.frames]), torch.cat([first.hidden, second.hidden]), state
-    )
+    parts = zip(first, second, strict=True)
+    return Piece(*(None if a is None or b is None else torch.cat([a, b]) for a, b in parts))  # type: ignore[arg-type]
 
 
 def units_of(hidden: Tensor, side: int) -> Tensor:

@@ -27,7 +27,7 @@ class Reader:
     def scale(self, video):
         return video.float() / 127.5 - 1
 
-    def restore(self, video, hidden, state=None):
+    def restore(self, video, hidden, state=None, state_mask=None, camera=None):
         values = (video[0, 0, :, 0, 0] + 1) * 127.5
         self.clips.append(values.round().int().tolist())
         self.hidden.append(hidden[0])
