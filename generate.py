@@ -23,6 +23,8 @@ from torchmetrics import MeanSquaredError, MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
 from callbacks.clear_errors import OneLineParser, one_line_errors
+from callbacks.cluster_report import FILES, Clustering, Kind, summary
+from callbacks.cluster_segments import read_segments
 from callbacks.generated_clips import clip_frames, grid_frames
 from callbacks.restorations import (
     Restoration,
@@ -35,11 +37,12 @@ from callbacks.restorations import (
 from datamodules import AleStreamDataModule, AviStreamDataModule, IterableDataModule, buttons
 from datamodules.footage import Footage
 from datamodules.video_io import VideoError, read_frames, to_uint8, write_video
-from lit_modules import LitFlowVideo, LitMaskedAutoencoder, LitStreamingAutoencoder
+from lit_modules import LitCodeLM, LitFlowVideo, LitMaskedAutoencoder, LitStreamingAutoencoder
 from lit_modules.checkpoints import export as export_checkpoint
 from lit_modules.checkpoints import load_module
 from lit_modules.flow.conditioning import UNKNOWN
 from lit_modules.flow.solver import Method
+from lit_modules.latent_action.clustering import Method as ClusterMethod
 from lit_modules.mae.masking import MaskName
 
 Module = TypeVar("Module", bound=L.LightningModule)
@@ -280,6 +283,56 @@ def export(ckpt_path: str, out: str, overwrite: bool = False) -> None:
     print(f"written to {out}")
 
 
+def cluster(
+    input: str,
+    out: str,
+    features: Kind = "bow",
+    method: ClusterMethod = "kmeans",
+    clusters: int | None = None,
+    tfidf: bool = False,
+    balance: bool = False,
+    ckpt_path: str | None = None,
+    game: str | None = None,
+    labels: str | None = None,
+    examples: int = 8,
+    seed: int = 0,
+    device: str = "cpu",
+    overwrite: bool = False,
+) -> None:
+    """Clusters segments of latent actions, and shows the clusters by their clips.
+
+    Writes `clusters.csv` and `clusters.json` (a row for each segment), `metrics.json`, `umap.png`
+    and `clusters.html`, a page with a few clips of each cluster that needs no other file. Where
+    the emulator's memory is known, clusters are held against the player's effective actions.
+
+    Args:
+        input: folder of segments as `train.py predict` wrote it, looked through to its bottom.
+        out: folder for the files; made if missing.
+        features: `bow` (how often each code comes up), `mean` (mean of the codes' vectors) or
+            `embedding` (state of a language model of codes).
+        method: `kmeans`, `gmm` or `hdbscan`.
+        clusters: their number; unset, the one of 2 to 12 with the best silhouette.
+        tfidf: weigh codes less that most segments hold; of `bow`.
+        balance: let segments of rare actions (of short videos where actions are not known) count
+            as much as those of frequent ones.
+        ckpt_path: checkpoint of a language model of codes; of `embedding`.
+        game: whose memory the labels hold, such as `Breakout`; told by the files' names if unset.
+        labels: folder of the `*.labels.npz`; beside the videos if unset.
+        examples: clips shown of each cluster.
+        seed: seed of clusters and picture.
+        device: `cpu`, `cuda` or `cuda:N`.
+        overwrite: write over files of an earlier call.
+    """
+    job = Clustering(features, method, clusters, tfidf, balance, game, labels, examples, seed)
+    job.check(ckpt_path)
+    segments = read_segments(input)
+    new_files(out, overwrite, *FILES)
+    module = None if ckpt_path is None else load(ckpt_path, LitCodeLM, device)
+    metrics = job.write(segments, module, Path(out))
+    print("\n".join(summary(metrics)))
+    print(f"written to {out}; look at {Path(out) / FILES[-1]}")
+
+
 def new_files(out: str, overwrite: bool, *names: str) -> list[Path]:
     """Paths in the folder `out`, which is made; refuses to write over what is there."""
     paths = [Path(out) / name for name in names]
@@ -359,7 +412,7 @@ def main(args: list[str] | None = None) -> None:
     """Runs the command line; a mistake in it ends in one line and a non-zero exit status."""
     with one_line_errors("generate.py"):
         auto_cli(
-            [sample, reconstruct, restore, export],
+            [sample, reconstruct, restore, cluster, export],
             args,
             as_positional=False,
             parser_class=OneLineParser,

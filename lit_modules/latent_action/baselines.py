@@ -52,7 +52,7 @@ def recording_of(
 ) -> Recording:
     """A recording by the displacement of each point of a square grid, `velocity` `(k, p, 2)`."""
     speed = np.linalg.norm(velocity, axis=-1).mean(-1)
-    return Recording(seconds, frame_difference, np.float32(speed), pooled(velocity), true)
+    return Recording(seconds, frame_difference, np.asarray(speed, np.float32), pooled(velocity), true)
 
 
 class Baseline(ABC):
