@@ -5,9 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from datamodules.labels import SUFFIX
 from datamodules.video.decoding import VideoError, read_frames
@@ -32,16 +30,13 @@ def check(source: str, dry_run: bool = True, workers: int = 1) -> dict[str, str]
     with ProcessPoolExecutor(workers) as pool:
         reasons = list(track(pool.map(problem, paths), "videos", total=len(paths)))
     damaged = {path: why for path, why in zip(paths, reasons, strict=True) if why}
-    table = Table("file", "reason", title=f"{len(damaged)} of {len(paths)} videos are damaged")
     for path, why in damaged.items():
-        table.add_row(path, why)
+        print(f"{path}: {why}")
         if not dry_run and Path(path).is_file():
             Path(path).unlink()
             Path(path).with_name(Path(path).stem + SUFFIX).unlink(missing_ok=True)
-    console = Console()
-    console.print(table)
-    if damaged:
-        console.print("nothing was removed (--dry-run)" if dry_run else "they were removed")
+    fate = ("; nothing was removed" if dry_run else "; they were removed") if damaged else ""
+    print(f"{len(damaged)} of {len(paths)} videos are damaged{fate}")
     return damaged
 
 

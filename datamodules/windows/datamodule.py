@@ -155,11 +155,6 @@ class VideoWindowDataModule(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Looks for the videos, so that a wrong source ends the run before it begins."""
-        if stage in ("fit", "test"):
-            raise ValueError(
-                f"windows of video serve `validate` (calibration) and `predict`, not `{stage}`; "
-                "train the tokenizer with configs/latent_action/tokenizer.yaml"
-            )
         self._left_out = set()
         if self.live:
             name = f"camera{self.source}" if isinstance(self.source, int) else "stream"

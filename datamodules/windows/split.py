@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 
 from datamodules.labels import SUFFIX, UNREADABLE
@@ -47,11 +46,10 @@ def split(source: str, out: Path, seconds: float = 40.0, workers: int = 1) -> li
     with ProcessPoolExecutor(workers) as pool:
         problems = list(track(pool.map(job, videos), "videos", total=len(videos)))
     parts = sum(1 for _ in out.glob("*.avi"))
-    console = Console()
-    console.print(f"{parts} parts of {len(videos)} videos in {out}")
+    print(f"{parts} parts of {len(videos)} videos in {out}")
     failed = [problem for problem in problems if problem]
     for problem in failed:
-        console.print(problem)
+        print(problem)
     return failed
 
 

@@ -38,8 +38,8 @@ STEP_SECONDS = 0.05
 GUESSES = {  # of a scrolling and of a static game; a report beats them
     "quantized/token_diff_l2_mean": 0.3,
     "quantized/l2_mean": 0.3,
-    "prequant/token_diff_l2_mean": 0.3,
-    "prequant/l2_mean": 0.3,
+    "prequant/token_diff_l2_mean": 0.5,
+    "prequant/l2_mean": 0.5,
     "velocity/token_diff_l2_mean": 0.0005,
     "velocity/l2_mean": 0.0005,
 }
@@ -104,21 +104,21 @@ class LitSegmenter(LitVideoModel):
                 "velocity"
             )
         self.calibrated = on is not None or threshold_report is not None
-        known: tuple[float | None, float | None, float | None] = (None, None, None)
         if threshold_report is not None:
-            known = read_report(threshold_report, self.energy)
-        if on is not None:
-            known = (None, None, known[2])
+            told = read_report(threshold_report, self.energy)
+            off = told[1] if on is None and off is None else off
+            on, ema = told[0] if on is None else on, told[2] if ema is None else ema
         self.thresholds: dict[str, Any] = {
-            "on": on or known[0] or GUESSES[self.energy],
-            "off": off if off is not None else known[1],
-            "ema": ema or known[2] or 0.7,
+            "on": GUESSES[self.energy] if on is None else on,
+            "off": off,
+            "ema": 0.7 if ema is None else ema,
             "debounce": debounce,
             "cooldown": cooldown,
             "max_seconds": max_seconds,
             "overlap": overlap,
         }
         self.thresholds["off"] = Segmenter(**self.thresholds).off  # a wrong value ends here
+        self._threads = torch.get_num_threads()
         self._stillness: Codes | None = None
         self._sessions: dict[int, Session] = {}
         self._measured: dict[str, Measured] = {}
@@ -135,7 +135,7 @@ class LitSegmenter(LitVideoModel):
         if self.tokenizer is not None:
             digest = hashlib.sha256()
             for value in self.tokenizer.state_dict().values():
-                digest.update(value.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+                digest.update(value.cpu().numpy().tobytes())
             tokenizer = digest.hexdigest()[:16]
         return {"energy": self.energy, "tokenizer": tokenizer, **self.thresholds}
 
@@ -145,18 +145,13 @@ class LitSegmenter(LitVideoModel):
         A product that is split over threads is rounded elsewhere, so codes would depend on how
         many processes share the machine.
         """
-        if stage == "fit":
-            raise ValueError(
-                "a segmenter has nothing to train; use validate (to calibrate) or predict"
-            )
         if stage == "predict" and not self.calibrated:
             rank_zero_warn(
                 f"without a threshold_report {self.thresholds['on']} as threshold of {self.energy} "
                 "is a guess; find one with configs/latent_action/calibrate.yaml and set "
                 "model.threshold_report"
             )
-        self._threads = torch.get_num_threads()
-        if self.device.type == "cpu":
+        if self.trainer.strategy.root_device.type == "cpu":
             torch.set_num_threads(1)
 
     def teardown(self, stage: str) -> None:
