@@ -55,8 +55,8 @@ def main(argv: list[str]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for game in options.games:
-            frames = str(options.frames)
-            record(["--env", game, "--frames", frames, "--out", f"{folder}/{game}"])
+            length, out = f"{options.frames}", f"{folder}/{game}"
+            record(["--env", game, "--frames", length, "--out", out])
             (video,) = Path(folder, game).glob("*.avi")
             figures[game] = compare(grays(video, options.frames), options.block)
     for video in options.videos:
