@@ -66,10 +66,10 @@ class CopyHead(nn.Module):
         """
         query = self.query(hidden).unflatten(2, (self.heads, -1))  # (b, m, heads, channels)
         key = self.key(visible).unflatten(2, (self.heads, -1))
-        scores = torch.einsum("bmhc,bnhc->bmhn", query, key) / self.channels**0.5
-        for axis, (there, here) in enumerate(zip(hidden_places, visible_places, strict=True)):
-            steps = (there[:, :, None, None] - here[:, None, None]).abs()
-            scores = scores - self.nearness[:, axis, None] * steps
+        scores = torch.einsum("bmhc,bnhc->bmhn", query / self.channels**0.5, key)
+        there, here = torch.stack(hidden_places, 2), torch.stack(visible_places, 2)
+        steps = (there[:, :, None] - here[:, None]).abs().to(scores)  # (b, m, n, 3)
+        scores = scores - torch.einsum("bmna,ha->bmhn", steps, self.nearness.to(scores))
         weights = self.share(hidden)[..., None] * scores.softmax(-1)  # (b, m, heads, n)
         with torch.autocast(pixels.device.type, enabled=False):  # colours are exact
             copied: Tensor = weights.sum(2).float() @ pixels.float()

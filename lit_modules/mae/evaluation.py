@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lit_modules.mae.baselines import BASELINES, ORACLES
@@ -22,8 +21,6 @@ CELLS = (
     ("low", 0.9),
     ("high", 0.9),
 )
-MARIO_STATE, CAMERA_X, LEVEL_WIDTH = 33, 7, 6144
-"""Values of a state of Super Mario Bros., which of them is the camera's, and pixels it spans."""
 WITHOUT_STATE = "_no_state"
 ORACLE_MARK = " (sees the truth)"
 COLUMNS = {
@@ -186,20 +183,3 @@ def figure_name(row: str, figure: str) -> str:
     """The figure's name in logs: `tube_90_no_state` has `tube_90/psnr_no_state`."""
     place = row.removesuffix(WITHOUT_STATE)
     return f"{place}/{figure}{row[len(place) :]}"
-
-
-def camera_shift(state: Tensor | None, known: Tensor | None = None) -> Tensor | None:
-    """The camera's place in pixels to the right, where the state tells it.
-
-    Args:
-        state: `(b, t, d)`; of Super Mario Bros. as the data has it (33 values, `camera_x` among
-            them), or anything else, which tells nothing.
-        known: bool `(b, t)`, which frames' state counts; all if absent.
-
-    Returns:
-        `(b, t)`, NaN where it is not known, or None where no state tells it.
-    """
-    if state is None or state.shape[-1] != MARIO_STATE:
-        return None
-    place = (state[..., CAMERA_X].float() + 1) / 2 * LEVEL_WIDTH
-    return place if known is None else place.masked_fill(~known, torch.nan)
