@@ -33,6 +33,7 @@ def shorter(arguments: list[str]) -> list[str]:
         less = {
             "reconstruct": ["--frames", "4"],
             "sample": ["--seconds", "0.3"],
+            "restore": ["--frames", "4"],
             "--env": ["--frames", "40"],
         }
         return [*arguments, *less.get(arguments[0], [])]
@@ -62,5 +63,6 @@ def test_commands_of_the_readme_run_in_its_order(
         "exported/model.safetensors",
         "clips/generated_videos_grid.gif",
         "left/generated_video_1.gif",
+        "restored/comparison.gif",
     ):
         assert (tmp_path / written).is_file()
