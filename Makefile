@@ -19,12 +19,13 @@ lint: $(INSTALLED)
 	$(VENV)/lint-imports
 
 bench: $(INSTALLED)  ## every benchmark, results to benchmarks/results/
-	for name in obgd ale streaming forgetting video flow actions; do $(VENV)/python -m benchmarks $$name || exit 1; done
+	for name in obgd ale streaming forgetting video flow actions mae tracking; do $(VENV)/python -m benchmarks $$name || exit 1; done
 
 gpu:  ## GPU tests and benchmarks in the environment at hand; installs nothing
 	$(PYTHON) -m pytest -m gpu
 	$(PYTHON) -m benchmarks gpu
 	$(PYTHON) -m benchmarks flow_gpu
+	$(PYTHON) -m benchmarks mae_gpu
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -20,7 +20,7 @@ from callbacks.clear_errors import one_line_errors
 
 NAMES = (
     *("actions", "ale", "flow", "flow_gpu", "forgetting", "gpu", "mae", "mae_gpu", "obgd"),
-    *("restore", "streaming", "video"),
+    *("latent_actions", "restore", "segment", "streaming", "tracking", "video"),
 )
 PACKAGES = (
     "torch",
