@@ -68,7 +68,7 @@ def load(checkpoint: str | Path | None, device: torch.device) -> Any:
     except RuntimeError:  # no TorchScript, so weights
         pass
     try:
-        from cotracker.predictor import CoTrackerPredictor  # type: ignore[import-not-found]
+        from cotracker.predictor import CoTrackerPredictor
     except ImportError as error:
         raise ImportError(
             f"{path} holds no TorchScript; as weights it needs the package cotracker: pip install "

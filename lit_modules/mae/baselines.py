@@ -36,7 +36,7 @@ def mean_colour(video: Tensor, hidden: Tensor, camera: Tensor | None = None) -> 
 def nearest_visible(video: Tensor, hidden: Tensor, camera: Tensor | None = None) -> Tensor:
     """The nearest visible pixel of the frame; where it has none, of the nearest frame that has."""
     # Slow to import.
-    from scipy.ndimage import distance_transform_edt  # type: ignore[import-untyped]
+    from scipy.ndimage import distance_transform_edt
 
     require_visible(hidden)
     c, t, h, w = video.shape[1:]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from lit_modules.layers.noise import SampleNoise
 from lit_modules.flow.solver import Velocity, integrate
+from lit_modules.layers.noise import SampleNoise
 
 FIXED = ("euler", "midpoint", "heun")
 MEANS, STD = (-0.8, 0.6), 0.4

@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy import stats
 
-from lit_modules.layers.noise import SampleNoise
 from lit_modules.flow.time_sampling import TimeSampler
+from lit_modules.layers.noise import SampleNoise
 
 SHIFTS = (0.5, 1.0, 3.0)
 
