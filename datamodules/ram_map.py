@@ -45,7 +45,7 @@ PLAYER = {
     "float_state": Entry(0x1D, 0, 3),
     # 0 small, 1 big, 2 throws fire.
     "power_up": Entry(0x756, 0, 2),
-    # Pixels from the start of the area to the left edge of the screen.
+    # Pixels from the start of the area to the left edge of the screen, as the picture shows it.
     "camera_x": Entry(0x71C, 0, LEVEL_WIDTH, high=0x71A),
     # Counted from 0.
     "world": Entry(0x75F, 0, 7),
@@ -55,6 +55,9 @@ SCREEN_X = (0.0, 256.0)  # `player_screen_x`: player_x - camera_x
 # `camera_y`: pixels from the top of the screen to that of the picture, which differ where a window
 # is cut out; the game itself never moves its camera up or down.
 CAMERA_Y = (0.0, 256.0)
+# Pixels by which the frame scrolls. The console shows a frame while it reckons the next, so memory
+# is that much ahead of the picture.
+SCROLL = 0x775
 TIMER, TIME = (0x7F8, 0x7F9, 0x7FA), (0.0, 400.0)  # hundreds, tens and ones that are left
 
 # Of each enemy; addresses are those of the first, the other four follow byte by byte.
@@ -95,10 +98,10 @@ def mario_state(ram: NDArray[np.uint8]) -> Numbers:
             "use plain_state for other games"
         )
     bytes_of = ram.astype(np.int32)
-    columns = [
-        scaled(raw(bytes_of, entry), entry.lowest, entry.highest) for entry in PLAYER.values()
-    ]
     camera = raw(bytes_of, PLAYER["camera_x"])
+    numbers = {name: raw(bytes_of, entry) for name, entry in PLAYER.items()}
+    numbers["camera_x"] = camera - bytes_of[:, SCROLL]
+    columns = [scaled(numbers[name], entry.lowest, entry.highest) for name, entry in PLAYER.items()]
     columns.append(scaled(raw(bytes_of, PLAYER["player_x"]) - camera, *SCREEN_X))
     columns.append(scaled(np.zeros(len(ram), np.int32), *CAMERA_Y))
     columns.append(scaled(bytes_of[:, TIMER] @ (100, 10, 1), *TIME))

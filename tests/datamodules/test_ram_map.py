@@ -95,3 +95,10 @@ def test_play_agrees_with_itself(path):
     world, level = re.search(r"_(\d)-(\d)_", path.name).groups()
     assert round((columns["world"][0] + 1) / 2 * 7) + 1 == int(world)
     assert round((columns["level"][0] + 1) / 2 * 3) + 1 == int(level)
+
+
+def test_camera_is_that_of_the_picture_which_is_a_frame_behind_the_memory():
+    ram = np.zeros((2, 2048), np.uint8)
+    ram[:, 0x71A], ram[:, 0x71C] = 2, (40, 43)
+    ram[1, 0x775] = 3  # scrolled on by so much since
+    assert len(set(mario_state(ram)[:, STATE_NAMES.index("camera_x")])) == 1

@@ -17,7 +17,14 @@ from datamodules.clip.augmentation import (
     moved_state,
     table,
 )
-from datamodules.ram_map import ENEMIES, ENEMY_ON, LEVEL_WIDTH, STATE_NAMES, mario_state
+from datamodules.ram_map import (
+    ENEMIES,
+    ENEMY_ON,
+    LEVEL_WIDTH,
+    SCROLL,
+    STATE_NAMES,
+    mario_state,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -29,6 +36,7 @@ def word(ram: np.ndarray, high: int, low: int, value: np.ndarray) -> None:
 def memories(count: int = 200) -> tuple[np.ndarray, np.ndarray]:
     """RAM of frames, and of the same frames had the level been built the other way round."""
     there = RNG.integers(0, 256, (count, 2048)).astype(np.uint8)
+    there[:, SCROLL] = 0  # the game scrolls to the right alone: there is no mirror of that
     there[:, ENEMY_ON : ENEMY_ON + ENEMIES] = RNG.integers(0, 2, (count, ENEMIES))
     back = there.copy()
     camera = RNG.integers(256, LEVEL_WIDTH - 1000, count)
