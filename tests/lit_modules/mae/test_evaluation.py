@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from datamodules.ram_map import LEVEL_WIDTH, STATE_NAMES
 from lit_modules.mae.baselines import BASELINES, ORACLES, telea
-from lit_modules.mae.evaluation import CELLS, RestorationTest, camera_shift, cell_name
+from lit_modules.mae.evaluation import CELLS, RestorationTest, cell_name
 from lit_modules.mae.masking import MASKS
 from lit_modules.metrics import PerceptualNetworks, RestorationQuality
 
@@ -64,32 +63,17 @@ def test_baselines_compete_under_their_names() -> None:
     torch.testing.assert_close(got["baseline/telea/psnr_masked"], expected)
 
 
-def test_the_camera_of_the_state_moves_the_baselines() -> None:
+def test_the_camera_moves_the_baselines() -> None:
     picture = torch.rand(1, 3, 1, 16, 40, generator=torch.Generator().manual_seed(0))
     true = torch.cat([picture[..., 4 * i : 4 * i + 24] for i in range(4)], 2)
     hidden = torch.zeros(1, 4, 16, 24, dtype=torch.bool)
     hidden[..., 8:16] = True  # what is hidden in one frame is to be seen in another
-    state = torch.zeros(1, 4, len(STATE_NAMES))
-    place = torch.arange(4) * 4.0
-    state[..., STATE_NAMES.index("camera_x")] = 2 * place / LEVEL_WIDTH - 1
-    shift = camera_shift(state)
-    assert shift is not None
-    torch.testing.assert_close(shift, place[None], rtol=0, atol=1e-2)
     moved, stood = RestorationTest(), RestorationTest()
-    moved.update_baselines(true, hidden, shift)
+    moved.update_baselines(true, hidden, 4.0 * torch.arange(4)[None])
     stood.update_baselines(true, hidden)
     name = "baseline/neighbour_frames/exact_masked"
     assert moved.compute()[name] == 1
     assert stood.compute()[name] < 0.1
-
-
-def test_a_state_that_tells_no_camera_gives_none() -> None:
-    assert camera_shift(None) is None
-    assert camera_shift(torch.zeros(1, 2, 128)) is None  # RAM of another game
-    known = torch.tensor([[True, False]])
-    shift = camera_shift(torch.zeros(1, 2, len(STATE_NAMES)), known)
-    assert shift is not None
-    assert shift.isnan().tolist() == [[False, True]]
 
 
 def test_the_table_has_a_row_for_what_was_given_and_marks_the_oracle() -> None:
