@@ -1,7 +1,10 @@
-"""What boundaries a segmenter must beat: five simple ways to find them.
+"""What boundaries a segmenter must beat: simple ways to find them.
 
 None knows how many there are. Each has a few settings, of which `fit` keeps those that score best
 on recordings to train on; `boundaries` then sees one recording at a time.
+
+Besides the usual five there are stronger forms of two: where only the player moves, the moments at
+which a signal of motion crosses a fitted threshold are nearly the truth, its peaks are not.
 """
 
 from __future__ import annotations
@@ -52,7 +55,9 @@ def recording_of(
 ) -> Recording:
     """A recording by the displacement of each point of a square grid, `velocity` `(k, p, 2)`."""
     speed = np.linalg.norm(velocity, axis=-1).mean(-1)
-    return Recording(seconds, frame_difference, np.asarray(speed, np.float32), pooled(velocity), true)
+    return Recording(
+        seconds, frame_difference, np.asarray(speed, np.float32), pooled(velocity), true
+    )
 
 
 class Baseline(ABC):
@@ -132,14 +137,19 @@ class SignalBaseline(Baseline):
 
     Args:
         signal: a number a step `(k,)` of a recording.
+        ways: names of `DETECTORS` to choose from.
     """
 
-    def __init__(self, signal: Callable[[Recording], Numbers]) -> None:
-        self.signal = signal
+    def __init__(
+        self,
+        signal: Callable[[Recording], Numbers],
+        ways: Sequence[str] = ("crossings", "changes", "peaks"),
+    ) -> None:
+        self.signal, self.ways = signal, ways
 
     def choices(self, recordings: Sequence[Recording]) -> Iterator[Cut]:
         """Ways, smoothings and distances with thresholds at quantiles of the signals."""
-        for how, smoothing in product(DETECTORS, SMOOTHINGS):
+        for how, smoothing in product(self.ways, SMOOTHINGS):
             novelty = DETECTORS[how][0]
             values = [novelty(smoothed(self.signal(one), smoothing)) for one in recordings]
             thresholds = np.unique(np.quantile(np.concatenate(values), QUANTILES))
@@ -177,13 +187,15 @@ class KernelChangePoints(Baseline):
 
 
 def all_baselines() -> dict[str, Baseline]:
-    """One of each, not fitted yet."""
+    """One of each, not fitted yet; the first five are the usual ones."""
     return {
         "random": Chance(),
         "uniform grid": UniformGrid(),
-        "frame difference": SignalBaseline(lambda recording: recording.frame_difference),
-        "flow magnitude": SignalBaseline(lambda recording: recording.flow_magnitude),
+        "frame difference": SignalBaseline(frame_difference, ["peaks"]),
+        "flow magnitude": SignalBaseline(flow_magnitude, ["peaks"]),
         "KernelCPD": KernelChangePoints(),
+        "frame difference, any way": SignalBaseline(frame_difference),
+        "flow magnitude, any way": SignalBaseline(flow_magnitude),
     }
 
 
@@ -193,6 +205,16 @@ def score(cuts: Iterable[tuple[Seconds, Seconds]]) -> dict[str, float]:
     for predicted, true in cuts:
         metric.update(torch.from_numpy(predicted), torch.from_numpy(true))
     return {name: float(value) for name, value in metric.compute().items()}
+
+
+def frame_difference(recording: Recording) -> Numbers:
+    """Its signal `(k,)`."""
+    return recording.frame_difference
+
+
+def flow_magnitude(recording: Recording) -> Numbers:
+    """Its signal `(k,)`."""
+    return recording.flow_magnitude
 
 
 def pooled(velocity: Numbers) -> Numbers:
