@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.clip.sampler import ClipSampler, Draw, HeldOutSampler, Position, TrainingSampler
+from datamodules.clip.sampler import ClipSampler, Draw
 from datamodules.clip.split import split_by_fraction, split_by_level
+from datamodules.shuffled import ShuffledDataModule
 
 SUFFIX = ".codes.json"
 PAD = -1
@@ -34,7 +33,18 @@ class Segment(NamedTuple):
     codes: NDArray[np.int64]
 
 
-class CodesDataModule(L.LightningDataModule):
+def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """A batch, filled up with -1."""
+    codes = [item["codes"] for item in items]
+    return {
+        "codes": torch.nn.utils.rnn.pad_sequence(codes, batch_first=True, padding_value=PAD),
+        "sample": torch.tensor([item["sample"] for item in items]),
+        "name": [item["name"] for item in items],
+        "position": items[-1]["position"],
+    }
+
+
+class CodesDataModule(ShuffledDataModule):
     """Code sequences of the `*.codes.json` files below a folder.
 
     Windows overlap; each token is taken once, so that a sequence reads as the actions did. A batch
@@ -55,6 +65,9 @@ class CodesDataModule(L.LightningDataModule):
         num_workers: processes that read beside the training; 0 is enough.
     """
 
+    collate = staticmethod(collate)
+    kind = "sequences of codes"
+
     def __init__(
         self,
         data_dir: str = "segments",
@@ -66,36 +79,31 @@ class CodesDataModule(L.LightningDataModule):
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
-        given = {"batch_size": batch_size, "max_length": 1 if max_length is None else max_length}
-        for name, value in given.items():
-            if value < 1:
-                raise ValueError(f"{name} {value} is too small; set data.{name} to 1 or more")
+        super().__init__(batch_size, seed, num_workers)
+        if max_length is not None and max_length < 1:
+            raise ValueError(f"max_length {max_length} is too small; set data.max_length to 1")
         if not 0 <= val_fraction < 1:
             raise ValueError(
                 f"val_fraction {val_fraction} leaves nothing to train on or is below 0; "
                 "set data.val_fraction to 0 or more, but less than 1"
             )
-        self.data_dir, self.batch_size, self.max_length = data_dir, batch_size, max_length
-        self.balanced, self.val_fraction, self.seed = balanced, val_fraction, seed
+        self.data_dir, self.max_length, self.balanced = data_dir, max_length, balanced
+        self.val_fraction = val_fraction
         self.val_levels = [val_levels] if isinstance(val_levels, str) else val_levels
-        self.num_workers = num_workers
         self.segments: list[Segment] = []
-        self._start: Position | None = None
-        self._consumed: Position | None = None
-
-    @property
-    def _ranks(self) -> tuple[int, int]:
-        trainer = self.trainer
-        return (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
 
     def setup(self, stage: str) -> None:
         """Reads the files, shares them out and says how long the sequences are."""
-        warnings.filterwarnings("ignore", message=".*does not have many workers")
-        self._consumed = None
-        if self.segments:
-            return
-        self.segments = [s for s in read_segments(self.data_dir) if len(s.codes)]
+        super().setup(stage)
+        self.batch_size = self._batch_size
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Every segment, whole."""
+        segments = CodeSequences(self.segments)
+        return self._loader(segments, InOrder(segments, self.batch_size, *self._ranks))
+
+    def _datasets(self) -> tuple[CodeSequences, CodeSequences]:
+        self.segments = [segment for segment in read_segments(self.data_dir) if len(segment.codes)]
         if not self.segments:
             raise ValueError(
                 f"no segment with codes below {self.data_dir}; make some by train.py predict -c "
@@ -108,12 +116,13 @@ class CodesDataModule(L.LightningDataModule):
             f"{len(lengths)} segments of {min(lengths)} to {max(lengths)} codes, median "
             f"{np.median(lengths):g}, {USUAL}% up to {usual}; longer than {most} are cut"
         )
-        train, held_out = self._sides()
-        pieces = [piece for segment in train for piece in cut(segment, most)]
-        self.train_codes = CodeSequences(balance(pieces) if self.balanced else pieces)
-        self.held_out_codes = CodeSequences([p for segment in held_out for p in cut(segment, most)])
+        train, held_out = (
+            [piece for segment in side for piece in cut(segment, most)] for side in self._sides()
+        )
+        return CodeSequences(balance(train) if self.balanced else train), CodeSequences(held_out)
 
     def _sides(self) -> tuple[list[Segment], list[Segment]]:
+        """What is trained on and what is held out."""
         videos = sorted({segment.video for segment in self.segments})
         if self.val_levels:
             split = split_by_level(videos, self.val_levels)
@@ -124,60 +133,6 @@ class CodesDataModule(L.LightningDataModule):
             rank_zero_warn(f"nothing in {self.data_dir} is held out: all is of one video or level")
         train = [segment for segment in self.segments if segment.video not in aside]
         return train, [segment for segment in self.segments if segment.video in aside]
-
-    def resume_from(self, position: Any) -> None:
-        """Training goes on right after the batch that carried this position."""
-        self._start = position[0] if isinstance(position, list) else position
-        self._consumed = None
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled sequences, whole batches only."""
-        ranks, rank = self._ranks
-        size = max(1, min(self.batch_size, len(self.train_codes) // ranks))
-        sampler = TrainingSampler(
-            self.train_codes,
-            size,
-            ranks,
-            rank,
-            seed=self.seed,
-            position=lambda: self._start if self._consumed is None else self._consumed,
-        )
-        return self._loader(self.train_codes, sampler)
-
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """Held-out sequences; nothing where nothing is held out."""
-        return self._ordered(self.held_out_codes) if len(self.held_out_codes) else []
-
-    def test_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """The held-out sequences."""
-        return self.val_dataloader()
-
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """Every segment, whole."""
-        segments = CodeSequences(self.segments)
-        ranks, rank = self._ranks
-        return self._loader(segments, InOrder(segments, self.batch_size, ranks, rank))
-
-    def _ordered(self, codes: CodeSequences) -> DataLoader[Any]:
-        return self._loader(codes, HeldOutSampler(codes, self.batch_size, *self._ranks))
-
-    def _loader(self, codes: CodeSequences, sampler: ClipSampler) -> DataLoader[Any]:
-        return DataLoader(
-            codes,
-            batch_size=sampler.batch_size,
-            sampler=sampler,
-            drop_last=isinstance(sampler, TrainingSampler),
-            num_workers=self.num_workers,
-            collate_fn=collate,
-            # Its own: the seed of the workers is not to move torch's global one.
-            generator=torch.Generator(),
-        )
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """A training batch counts as consumed."""
-        if self.trainer is not None and self.trainer.training:
-            self._consumed = batch["position"]
-        return batch
 
 
 class CodeSequences(Dataset[dict[str, Any]]):
@@ -211,21 +166,10 @@ class InOrder(ClipSampler):
         """Sequences of this rank."""
         return len(range(self.rank, self.clips, self.num_replicas))
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Draw]:
         """The sequences of this rank."""
         for i in range(self.rank, self.clips, self.num_replicas):
             yield Draw(i, i, {})
-
-
-def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """A batch, filled up with -1."""
-    codes = [item["codes"] for item in items]
-    return {
-        "codes": torch.nn.utils.rnn.pad_sequence(codes, batch_first=True, padding_value=PAD),
-        "sample": torch.tensor([item["sample"] for item in items]),
-        "name": [item["name"] for item in items],
-        "position": items[-1]["position"],
-    }
 
 
 def read_segments(folder: str | Path) -> list[Segment]:
@@ -260,9 +204,11 @@ def in_time(record: dict[str, Any]) -> NDArray[np.int64]:
             steps between windows and of a window; `windows`, numbers of the windows, where some
             are left out.
     """
-    rows = np.array(record["codes"], np.int64).reshape(len(record["codes"]), -1)
-    if not rows.size:
+    if not record["codes"]:
         return np.zeros(0, np.int64)
+    rows = np.array(record["codes"], np.int64)
+    if rows.ndim != 2:
+        raise ValueError(f"codes of shape {rows.shape} are no rows of indices")
     if rows.min() < 0:
         raise ValueError(f"index {rows.min()} is below 0")
     steps = np.diff(record.get("windows", np.arange(len(rows)))) * int(record["stride"])

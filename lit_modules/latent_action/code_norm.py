@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
-MOMENTUM = 0.05
+MOMENTUM = 0.05  # share of the newest batch in what is remembered for evaluation
 SPREAD = 0.8  # tanh(0.8 z) is all but even over (-1, 1) for a normal z: every level gets its share
 
 
@@ -24,11 +24,13 @@ class CodeNorm(nn.Module):
 
     mean: Tensor
     variance: Tensor
+    batches: Tensor
 
     def __init__(self, dims: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(dims))
         self.register_buffer("variance", torch.ones(dims))
+        self.register_buffer("batches", torch.tensor(0))
 
     def forward(self, z: Tensor, moving: Tensor) -> Tensor:
         """Tokens `(b, n, dims)` and which of them move `(b, n)` -> `(b, n, dims)`."""
@@ -49,7 +51,9 @@ class CodeNorm(nn.Module):
         mean = first / count.clamp(min=1)
         variance = (second / count.clamp(min=1) - mean.square()).clamp(min=0)
         if count >= 2:
-            self.mean.lerp_(mean.detach(), MOMENTUM)
-            self.variance.lerp_(variance.detach(), MOMENTUM)
+            self.batches += 1
+            share = (1 / self.batches).clamp(min=MOMENTUM)  # at first the mean of all so far
+            self.mean.lerp_(mean.detach(), share)
+            self.variance.lerp_(variance.detach(), share)
             return mean, variance
         return self.mean, self.variance

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from lit_modules.latent_action.displacement import Displacements, compress, moves
+from lit_modules.latent_action.displacement import Things, compress, moves
 
 
 class MotionLoss(NamedTuple):
@@ -20,7 +20,7 @@ class MotionLoss(NamedTuple):
 
 
 def motion_loss(
-    made: Displacements, velocity: Tensor, visible: Tensor, still_weight: float = 1.0
+    made: Things, velocity: Tensor, visible: Tensor, still_weight: float = 1.0
 ) -> MotionLoss:
     """Squared error and cross-entropy of displacements, moving and still points apart.
 

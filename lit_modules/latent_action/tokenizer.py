@@ -8,12 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from lit_modules.latent_action.code_norm import CodeNorm
-from lit_modules.latent_action.displacement import CLASSES, Displacements, compress, expand, moves
+from lit_modules.latent_action.displacement import OF_A_THING, Things, compress, expand, moves
 from lit_modules.latent_action.picture import PictureEncoder
 from lit_modules.latent_action.transformer import CausalBlock, CrossBlock, initialise
 from lit_modules.layers.fsq import FSQ, levels_of
-
-PARTS = (1, CLASSES, CLASSES, 2)  # of what is predicted of a point, as in `Displacements`
 
 
 class Codes(NamedTuple):
@@ -58,6 +56,7 @@ class MotionTokenizer(nn.Module):
         codebook_size: 16, 64, 256, 512, 1024, 2048 or 4096; what it gives is the product of the
             levels (15, 64, 240, 512, 1000, 1920, 4375).
         code_length: tokens of a window; `horizon` must divide by it.
+        things: how many things may move at once in what is decoded.
         look_back: tokens before its own that a step is decoded from, at least 0. With 0 a token
             means the same wherever it stands.
         condition: `image` tells encoder and decoder of the first picture of the window.
@@ -77,6 +76,7 @@ class MotionTokenizer(nn.Module):
         heads: int = 4,
         codebook_size: int = 256,
         code_length: int = 16,
+        things: int = 8,
         look_back: int = 0,
         condition: Literal["none", "image"] = "none",
         views: int = 1,
@@ -111,7 +111,9 @@ class MotionTokenizer(nn.Module):
         self.query = nn.Parameter(torch.empty(horizon, hidden_dim))
         self.decoder = nn.ModuleList(CrossBlock(hidden_dim, heads, dropout) for _ in range(depth))
         self.decoder_norm = nn.LayerNorm(hidden_dim)
-        self.to_points = nn.Linear(hidden_dim, points * sum(PARTS))
+        self.things = things
+        self.to_cover = nn.Linear(hidden_dim, things * points)
+        self.to_motion = nn.Linear(hidden_dim, things * sum(OF_A_THING))
         age = torch.arange(horizon)[:, None] // self.span - torch.arange(code_length)
         self.heard: Tensor
         self.register_buffer("heard", (age >= 0) & (age <= look_back), persistent=False)
@@ -132,7 +134,7 @@ class MotionTokenizer(nn.Module):
         """
         context = self.context(velocity, image, view)
         codes = self.quantize(velocity, context)
-        made = self.decode(codes.quantized, context)
+        made = self.decode(codes.quantized, context).everywhere()
         return Tokenized(expand(made.mean()), codes.indices, made.logits())
 
     def encode(
@@ -180,15 +182,15 @@ class MotionTokenizer(nn.Module):
         moving: Tensor = by_step.view(-1, self.code_length, self.span).any(-1)
         return moving
 
-    def decode(self, quantized: Tensor, context: Tensor) -> Displacements:
-        """What codes `(b, n, d)` and the context say of each point and step."""
+    def decode(self, quantized: Tensor, context: Tensor) -> Things:
+        """What codes `(b, n, d)` and the context say of each step."""
         memory = self.from_code(quantized) + self.place
         steps = self.query.expand(len(memory), -1, -1)
         heard = torch.cat([self.heard.new_ones(self.horizon, context.shape[1]), self.heard], 1)
         memory = torch.cat([context, memory], 1)
         for block in self.decoder:
             steps = block(steps, memory, heard)
-        flat: Tensor = self.to_points(self.decoder_norm(steps)).float()
-        of_points = flat.view(*flat.shape[:2], self.points, -1)
-        moving, x, y, value = torch.split(of_points, PARTS, -1)  # each (b, T, P, ...)
-        return Displacements(moving[..., 0], x, y, value)
+        steps = self.decoder_norm(steps)
+        shape = (*steps.shape[:2], self.things, -1)
+        cover, motion = (layer(steps).float() for layer in (self.to_cover, self.to_motion))
+        return Things(cover.view(shape).mT, motion.view(shape))

@@ -32,6 +32,7 @@ class LitMotionTokenizer(LitVideoModel):
         codebook_size: 16, 64, 256, 512, 1024, 2048 or 4096; the number of codes is the product of
             the levels of each dimension (15, 64, 240, 512, 1000, 1920, 4375).
         code_length: tokens of a window, each of which stands for `horizon / code_length` steps.
+        things: how many things may move at once in what is decoded.
         look_back: tokens before its own that a step is decoded from; with 0 a token means the same
             wherever it stands.
         condition: `image` tells encoder and decoder of the first picture of each window
@@ -59,6 +60,7 @@ class LitMotionTokenizer(LitVideoModel):
         heads: int = 4,
         codebook_size: int = 256,
         code_length: int = 16,
+        things: int = 8,
         look_back: int = 0,
         condition: Literal["none", "image"] = "none",
         views: int = 1,
@@ -83,6 +85,7 @@ class LitMotionTokenizer(LitVideoModel):
             heads=heads,
             codebook_size=codebook_size,
             code_length=code_length,
+            things=things,
             look_back=look_back,
             condition=condition,
             views=views,
@@ -152,5 +155,5 @@ class LitMotionTokenizer(LitVideoModel):
         velocity = batch["velocity"]
         context = self.net.context(velocity, self.picture(batch), batch.get("view"))
         codes: Codes = self.net.quantize(velocity, context)
-        made = expand(self.net.decode(codes.quantized, context).mean())
+        made = expand(self.net.decode(codes.quantized, context).everywhere().mean())
         return {"x_recon": made, **codes._asdict()}

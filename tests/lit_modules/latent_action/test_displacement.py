@@ -9,6 +9,7 @@ from lit_modules.latent_action.displacement import (
     CLASSES,
     MIDDLE,
     Displacements,
+    Things,
     classes_of,
     compress,
     expand,
@@ -21,6 +22,29 @@ def random_prediction(*shape: int) -> Displacements:
     generator = torch.Generator().manual_seed(0)
     parts = [(), (CLASSES,), (CLASSES,), (2,)]
     return Displacements(*(torch.randn(*shape, *part, generator=generator) for part in parts))
+
+
+def random_things(b: int, t: int, p: int) -> Things:
+    generator = torch.Generator().manual_seed(0)
+    cover = torch.randn(b, t, p, 3, generator=generator)
+    return Things(cover, torch.randn(b, t, 3, 2 * CLASSES + 2, generator=generator))
+
+
+def test_some_points_of_things_are_as_they_are_among_all() -> None:
+    things = random_things(3, 4, 5)
+    points = torch.rand(3, 4, 5, generator=torch.manual_seed(1)) < 0.4
+    for some, every in zip(things.at(points), things.everywhere(), strict=True):
+        torch.testing.assert_close(some, every[points])
+    torch.testing.assert_close(things.moving, things.everywhere().moving)
+
+
+def test_a_point_moves_as_the_thing_that_covers_it() -> None:
+    things = random_things(1, 1, 2)
+    things.cover[:] = -50
+    things.cover[0, 0, 1, 2] = 50
+    made = things.everywhere()
+    assert made.moving.sigmoid().round().flatten().tolist() == [0, 1]
+    torch.testing.assert_close(made.value[0, 0, 1], things.motion[0, 0, 2, -2:])
 
 
 def test_expand_inverts_compress() -> None:
@@ -61,9 +85,9 @@ def test_surprise_is_the_cross_entropy_over_the_logits() -> None:
     torch.testing.assert_close(F.softplus(made.moving), expected)
 
 
-def slow_loss(made: Displacements, velocity: torch.Tensor, visible: torch.Tensor) -> list[float]:
+def slow_loss(made: Things, velocity: torch.Tensor, visible: torch.Tensor) -> list[float]:
     """Cross-entropy of each window, point by point."""
-    logits, losses = made.logits(), []
+    logits, losses = made.everywhere().logits(), []
     for window in range(len(velocity)):
         moving, still = [], []
         for t in range(velocity.shape[1]):
@@ -85,7 +109,7 @@ def test_loss_agrees_with_one_point_after_the_other() -> None:
     velocity *= torch.rand(3, 2, 5, 1, generator=generator) < 0.5
     velocity[2] = 0
     visible = torch.rand(3, 2, 5, generator=generator) < 0.8
-    made = random_prediction(3, 2, 5)
+    made = random_things(3, 2, 5)
     loss = motion_loss(made, velocity, visible)
     torch.testing.assert_close(loss.classes, torch.tensor(slow_loss(made, velocity, visible)))
     assert loss.recon[2] == 0
@@ -95,7 +119,7 @@ def test_unseen_points_do_not_count() -> None:
     velocity = torch.zeros(1, 2, 5, 2)
     visible = torch.ones(1, 2, 5, dtype=torch.bool)
     visible[0, 1, 3] = False
-    made = random_prediction(1, 2, 5)
+    made = random_things(1, 2, 5)
     one = motion_loss(made, velocity, visible)
     velocity[0, 1, 3] = 0.1
     other = motion_loss(made, velocity, visible)
