@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lit_modules.mae.attention import initialise
-from lit_modules.mae.cubes import Places
+from lit_modules.mae.cubes import Grid, Places
 
 # What a head begins to lose by a step in time, down and along: games have floors and ceilings, so
 # most look along a row.
@@ -51,6 +52,7 @@ class CopyHead(nn.Module):
         pixels: Tensor,
         hidden_places: Places,
         visible_places: Places,
+        grid: Grid,
     ) -> Tensor:
         """Pixels for hidden cubes.
 
@@ -60,16 +62,25 @@ class CopyHead(nn.Module):
             pixels: true pixels of the visible cubes, `(b, n, pixels of a cube)`.
             hidden_places: times, rows and columns of the hidden cubes, int64 `(b, m)` each.
             visible_places: likewise, `(b, n)` each.
+            grid: times, rows and columns of cubes.
 
         Returns:
             `(b, m, pixels of a cube)` float32.
         """
-        query = self.query(hidden).unflatten(2, (self.heads, -1))  # (b, m, heads, channels)
-        key = self.key(visible).unflatten(2, (self.heads, -1))
-        scores = torch.einsum("bmhc,bnhc->bmhn", query / self.channels**0.5, key)
-        there, here = torch.stack(hidden_places, 2), torch.stack(visible_places, 2)
-        steps = (there[:, :, None] - here[:, None]).abs().to(scores)  # (b, m, n, 3)
-        scores = scores - torch.einsum("bmna,ha->bmhn", steps, self.nearness.to(scores))
+        query = self.query(hidden).unflatten(2, (self.heads, -1)) / self.channels**0.5
+        key = self.key(visible).unflatten(2, (self.heads, -1))  # (b, n, heads, channels)
+        places, steps = [], []
+        for axis, (there, here) in enumerate(zip(hidden_places, visible_places, strict=True)):
+            # What nearness takes off is a product too: of where one is and how far that is from
+            # the other. So one matrix product makes the scores.
+            every = torch.arange(grid[axis], device=here.device)
+            far = (here[..., None] - every).abs()[:, :, None].to(key)  # (b, n, 1, length)
+            places.append(F.one_hot(there, grid[axis])[:, :, None].to(query))
+            steps.append(-self.nearness[:, axis, None].to(key) * far)
+        at = torch.cat(places, 3).expand(-1, -1, self.heads, -1)
+        scores = torch.einsum(
+            "bmhc,bnhc->bmhn", torch.cat([query, at], 3), torch.cat([key, *steps], 3)
+        )
         weights = self.share(hidden)[..., None] * scores.softmax(-1)  # (b, m, heads, n)
         with torch.autocast(pixels.device.type, enabled=False):  # colours are exact
             copied: Tensor = weights.sum(2).float() @ pixels.float()

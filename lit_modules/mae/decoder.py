@@ -106,7 +106,7 @@ class CubeDecoder(nn.Module):
         shown, unseen, asked = made[:, :count], made[:, count:], tokens[:, count:]
         if pixels is not None:
             where = (cube_places(hidden, grid), cube_places(cubes_of(visible), grid))
-            unseen = unseen + self.copy_visible(asked, tokens[:, :count], pixels, *where)
+            unseen = unseen + self.copy_visible(asked, tokens[:, :count], pixels, *where, cubes)
         if borrowed is not None:
             trust = self.trust(asked).float().sigmoid() * borrowed.known
             unseen = torch.lerp(unseen.float(), borrowed.pixels, trust)

@@ -323,9 +323,8 @@ class LitMaskedAutoencoder(LitVideoModel):
                 )
         figures = self.restoration.compute()
         for name, probe in self.probes.items():
-            if cast(LinearProbe, probe).update_called:
-                found = cast(LinearProbe, probe).compute()
-                figures |= {f"probe/{name}_{key}": value for key, value in found.items()}
+            found = cast(LinearProbe, probe).compute()  # on all ranks, also where one saw no label
+            figures |= {f"probe/{name}_{key}": value for key, value in found.items()}
         known_figures = {name: value for name, value in figures.items() if not value.isnan()}
         self.log_dict({f"test/{name}": value for name, value in known_figures.items()})
         rank_zero_info(self.restoration.table(figures))

@@ -200,7 +200,7 @@ def on_meta(name: str) -> MaskedAutoencoder:
         ("base", (175, 185), (115, 125), (57, 64)),
         ("large", (440, 465), (340, 355), (95, 112)),
         ("balanced", (168, 180), (112, 122), (50, 62)),
-        ("tiny", (2, 3), (1, 1.5), (1, 1.5)),
+        ("tiny", (9, 12), (8.5, 11), (0.5, 1)),
     ],
 )
 def test_presets_have_the_parameters_of_their_specification(

@@ -19,7 +19,7 @@ def test_copies_begin_as_the_mean_of_what_is_visible() -> None:
     head.nearness.zero_()
     pixels = torch.rand(2, 5, 12)
     places = (line(2, 3), line(2, 5))
-    copied = head(torch.zeros(2, 3, 16), torch.randn(2, 5, 16), pixels, *places)
+    copied = head(torch.zeros(2, 3, 16), torch.randn(2, 5, 16), pixels, *places, (1, 1, 5))
     torch.testing.assert_close(copied, pixels.mean(1, keepdim=True).expand(-1, 3, -1))
 
 
@@ -33,7 +33,7 @@ def test_a_token_that_fits_one_cube_alone_copies_it_exactly() -> None:
     tokens = torch.eye(8)[None]
     pixels = torch.rand(1, 8, 24)
     asked: Places = tuple(axis[:, [3, 5]] for axis in line(1, 8))  # type: ignore[assignment]
-    copied = head(tokens[:, [3, 5]], tokens, pixels, asked, line(1, 8))
+    copied = head(tokens[:, [3, 5]], tokens, pixels, asked, line(1, 8), (1, 1, 8))
     assert torch.equal(copied, pixels[:, [3, 5]])
 
 
@@ -45,7 +45,7 @@ def test_copying_learns_which_cube_to_take() -> None:
     for _ in range(200):
         pixels = torch.rand(8, 6, 12)
         tokens = places.expand(8, -1, -1)
-        copied = head(tokens, tokens, pixels, line(8, 6), line(8, 6))
+        copied = head(tokens, tokens, pixels, line(8, 6), line(8, 6), (1, 1, 6))
         error = (copied - pixels.roll(1, 1)).square().mean()
         optimizer.zero_grad()
         error.backward()
@@ -60,6 +60,6 @@ def test_nearness_weighs_cubes_by_their_steps() -> None:
     head.nearness.copy_(torch.tensor([[0.0, 0.0, 0.7]]))
     pixels = torch.rand(1, 4, 6)
     tokens = torch.randn(1, 4, 8)
-    copied = head(tokens, tokens, pixels, line(1, 4), line(1, 4))
+    copied = head(tokens, tokens, pixels, line(1, 4), line(1, 4), (1, 1, 4))
     steps = (torch.arange(4)[:, None] - torch.arange(4)).abs()
     torch.testing.assert_close(copied[0], torch.softmax(-0.7 * steps, 1) @ pixels[0])
