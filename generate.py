@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeVar
 # Before torch loads: threads that spin while they wait made steps on a shared machine 40x slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import cv2
 import lightning as L
 import torch
 from jsonargparse import auto_cli
@@ -26,6 +25,7 @@ from callbacks.clear_errors import OneLineParser, one_line_errors
 from callbacks.cluster_report import FILES, Clustering, Kind, summary
 from callbacks.cluster_segments import read_segments
 from callbacks.generated_clips import clip_frames, grid_frames
+from callbacks.given_beginning import first_frame, held_buttons
 from callbacks.restorations import (
     Restoration,
     hidings_of,
@@ -34,13 +34,12 @@ from callbacks.restorations import (
     write_report,
     write_restoration,
 )
-from datamodules import AleStreamDataModule, AviStreamDataModule, IterableDataModule, buttons
+from datamodules import AleStreamDataModule, AviStreamDataModule, IterableDataModule
 from datamodules.footage import Footage
-from datamodules.video_io import VideoError, read_frames, to_uint8, write_video
+from datamodules.video_io import to_uint8, write_video
 from lit_modules import LitCodeLM, LitFlowVideo, LitMaskedAutoencoder, LitStreamingAutoencoder
 from lit_modules.checkpoints import export as export_checkpoint
 from lit_modules.checkpoints import load_module
-from lit_modules.flow.conditioning import UNKNOWN
 from lit_modules.flow.solver import Method
 from lit_modules.latent_action.clustering import Method as ClusterMethod
 from lit_modules.mae.masking import MaskName
@@ -375,32 +374,6 @@ def once_through(stream: Iterator[Any]) -> Iterator[Any]:
         elif file == first and batch["episode_start"][0]:
             return
         yield batch
-
-
-def held_buttons(actions: str, frames: int, module: LitFlowVideo) -> Tensor:
-    """Buttons held in each frame, `(1, frames)`, unknown after the last that are given."""
-    if not module.hparams["actions"]:
-        raise ValueError(
-            f"actions {actions} are of no use: the model was trained without; "
-            "train one with --model.actions true"
-        )
-    held = torch.full((1, frames), UNKNOWN)
-    given = torch.tensor(buttons.parse(actions)[:frames])
-    held[0, : len(given)] = given
-    return held.to(module.device)
-
-
-def first_frame(path: str, module: LitFlowVideo) -> Tensor:
-    """The picture, or the first frame of the video, as a clip of one frame in [-1, 1]."""
-    picture = cv2.imread(path, cv2.IMREAD_COLOR_RGB)  # a warning and None for what is no picture
-    try:
-        picture = next(read_frames(path))[0] if picture is None else picture
-    except VideoError as error:
-        raise ValueError(f"start_frame {path} cannot be read: {error}") from error
-    height, width = module.size
-    sized = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    frame = module.scale(torch.from_numpy(sized).to(module.device))
-    return frame.permute(2, 0, 1)[None, :, None]  # (h, w, 3) -> (1, 3, 1, h, w)
 
 
 def beside_error(frame: Tensor, reconstruction: Tensor) -> Tensor:
