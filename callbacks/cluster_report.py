@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from callbacks.cluster_page import write_page
 from callbacks.cluster_segments import Segment, true_actions
 from lit_modules import LitCodeLM
 from lit_modules.latent_action import clustering, truth
-from lit_modules.layers.fsq import FSQ, levels_of
+from lit_modules.layers.fsq import FSQ, LEVELS
 
 Kind = Literal["bow", "mean", "embedding"]
 FILES = ("clusters.csv", "clusters.json", "metrics.json", "umap.png", "clusters.html")
@@ -106,10 +107,11 @@ class Clustering:
     ) -> clustering.Features:
         """Features of each segment `(n, d)`."""
         codes = [one.codes for one in segments]
-        quantiser = FSQ(levels_of(segments[0].codebook_size))
+        size = segments[0].codebook_size
         if self.features == "bow":
-            return clustering.bag_of_words(codes, quantiser.codes, self.tfidf)
+            return clustering.bag_of_words(codes, size, self.tfidf)
         if self.features == "mean":
+            quantiser = quantiser_of(size)
             vectors = quantiser.to_codes(torch.arange(quantiser.codes)).numpy()
             return clustering.mean_codes(codes, vectors)
         assert module is not None  # `check` has seen to it
@@ -149,6 +151,19 @@ class Clustering:
                 **clustering.agreement(labels[known], actions[known]),
             }
         return metrics
+
+
+def quantiser_of(codes: int) -> FSQ:
+    """The quantiser with so many codes.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for levels in LEVELS.values():
+        if math.prod(levels) == codes:
+            return FSQ(levels)
+    known = ", ".join(str(math.prod(levels)) for levels in LEVELS.values())
+    raise ValueError(f"no codebook has {codes} codes; there are {known}; choose features bow")
 
 
 def numbered(names: Sequence[str]) -> NDArray[np.int64]:

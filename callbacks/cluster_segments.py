@@ -33,6 +33,7 @@ class Segment(NamedTuple):
     codes: NDArray[np.int64]
     """In time, each once `(n,)`, at least one."""
     codebook_size: int
+    """Number of codes that there are."""
 
 
 def read_segments(folder: str) -> list[Segment]:
@@ -77,7 +78,7 @@ def read_segment(path: Path, root: Path) -> Segment:
         start=float(record["start_seconds"]),
         end=float(record["end_seconds"]),
         codes=in_time(record),
-        codebook_size=int(record["codebook_size"]),
+        codebook_size=int(record.get("codebook_size") or 0),  # null where there are no codes
     )
 
 

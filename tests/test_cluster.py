@@ -14,6 +14,8 @@ import torch
 
 pytest.importorskip("umap", reason="pip install -e .[latent]")
 
+from callbacks.cluster_report import Clustering
+from callbacks.cluster_segments import read_segments
 from datamodules.video_io import read_frames, write_video
 from generate import main
 from lit_modules import LitCodeLM
@@ -63,7 +65,7 @@ def write_segments(folder: Path, seed: int = 0) -> Path:
                 "start_seconds": float(segment),
                 "end_seconds": segment + 1.0,
                 "codes": codes,
-                "codebook_size": 256,
+                "codebook_size": 240,
                 "fps": 20,
                 "stride": 4,
                 "horizon": 16,
@@ -173,21 +175,29 @@ def test_mistake_is_one_line(
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_damaged_sidecar_is_left_out_and_named(segments: Path, tmp_path: Path) -> None:
-    from callbacks.cluster_segments import read_segments
+def test_mean_of_codes_serves_as_well(segments: Path) -> None:
+    found = read_segments(str(segments))
+    job = Clustering(features="mean", clusters=2)
+    features = job.describe(found, None)
+    levels = (8, 6, 5)  # by hand: the first dimension changes fastest
+    for one, row in zip(found[:5], features, strict=False):
+        digits = np.stack(np.unravel_index(one.codes, levels, order="F"), -1)
+        half = np.array(levels) // 2
+        np.testing.assert_allclose(row, ((digits - half) / half).mean(0), rtol=1e-5, atol=1e-6)
 
+
+def test_damaged_sidecar_is_left_out_and_named(segments: Path, tmp_path: Path) -> None:
     good = next(segments.rglob("*.codes.json")).read_text()
     (tmp_path / "a.codes.json").write_text(good)
     (tmp_path / "b.codes.json").write_text(good[:40])
-    (tmp_path / "c.codes.json").write_text(json.dumps(json.loads(good) | {"codes": []}))
+    empty = {"codes": [], "windows": [], "codebook_size": None}  # as without a tokenizer
+    (tmp_path / "c.codes.json").write_text(json.dumps(json.loads(good) | empty))
     with pytest.warns(UserWarning, match=r"b\.codes\.json"):
         found = read_segments(str(tmp_path))
     assert [one.name for one in found] == ["a"]
 
 
 def test_codes_of_two_codebooks_are_not_mixed(segments: Path, tmp_path: Path) -> None:
-    from callbacks.cluster_segments import read_segments
-
     good = json.loads(next(segments.rglob("*.codes.json")).read_text())
     for size in (256, 512):
         record = good | {"codebook_size": size}
