@@ -53,8 +53,7 @@ class CodebookUsage(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Logs the use of the epoch and begins to count anew."""
         if self._epoch is not None:
-            figures = usage_of_both(self._epoch)
-            pl_module.log_dict({f"codebook/{name}": value for name, value in figures.items()})
+            log_equal(pl_module, "codebook/", usage_of_both(self._epoch))
         self._epoch = None
 
     def on_validation_batch_end(
@@ -109,8 +108,12 @@ class CodebookUsage(Callback):
             return
         if dist.is_initialized():
             dist.all_reduce(counts)
-        figures = usage_of_both(counts)
-        module.log_dict({f"{stage}/codebook_{name}": value for name, value in figures.items()})
+        log_equal(module, f"{stage}/codebook_", usage_of_both(counts))
+
+
+def log_equal(module: L.LightningModule, prefix: str, figures: Mapping[str, Tensor]) -> None:
+    """Logs figures that are the same on all ranks; Lightning warns if they are not averaged."""
+    module.log_dict({prefix + name: value for name, value in figures.items()}, sync_dist=True)
 
 
 def counted(outputs: Any, module: Any) -> Tensor:

@@ -38,7 +38,7 @@ def test_two_ranks_learn_and_count_what_one_rank_with_twice_the_batch_does(tmp_p
         subprocess.run(
             [sys.executable, str(script), str(folder), str(devices)],
             env=os.environ | {"PYTHONPATH": path},
-            timeout=240,
+            timeout=600,
             check=True,
             capture_output=True,
         )
