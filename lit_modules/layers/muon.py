@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import compress
+from operator import not_
 from typing import Any, overload
 
 import torch
@@ -29,7 +31,8 @@ class Muon(Optimizer):
     times `min(1, relative_step * |average gradient| / rms |gradient|)`, Frobenius norms, the root
     mean square over about 100 steps.
 
-    Parameters of fewer dimensions (biases, scales) take Adam: Kingma and Ba 2015, Algorithm 1.
+    Parameters of fewer dimensions (biases, scales) take Adam: Kingma and Ba 2015, Algorithm 1. So do
+    weights whose short side is above `max_side`, as the work for one grows with its cube.
 
     Matrices with equal short sides share batched products, nothing reads a value back to the host,
     and step counts are tensors, so a step can be captured in a CUDA graph.
@@ -41,6 +44,7 @@ class Muon(Optimizer):
         nesterov: whether the newest gradient counts once more.
         relative_step: how early steps shorten, > 0, see above; None never shortens them.
         newton_schulz_steps: iterations of the orthogonalisation, >= 1.
+        max_side: longest short side of a weight that is orthogonalised; None is any.
         adam_lr: step size for vectors, >= 0.
         adam_betas: decay of Adam's averages of gradient and squared gradient, in [0, 1).
         adam_eps: added to the denominator of Adam.
@@ -57,6 +61,7 @@ class Muon(Optimizer):
         nesterov: bool = True,
         relative_step: float | None = 2.0,
         newton_schulz_steps: int = 5,
+        max_side: int | None = None,
         adam_lr: float | Tensor = 1e-3,
         adam_betas: tuple[float, float] = (0.9, 0.999),
         adam_eps: float = 1e-8,
@@ -75,6 +80,7 @@ class Muon(Optimizer):
             "nesterov": nesterov,
             "relative_step": relative_step,
             "newton_schulz_steps": newton_schulz_steps,
+            "max_side": max_side,
             "adam_lr": adam_lr,
             "adam_betas": adam_betas,
             "adam_eps": adam_eps,
@@ -102,8 +108,10 @@ class Muon(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             learning = [p for p in group["params"] if p.grad is not None]
-            self._update_weights([p for p in learning if p.ndim >= 2], group)
-            self._update_vectors([p for p in learning if p.ndim < 2], group)
+            longest = group.get("max_side") or torch.inf
+            turned = [p.ndim >= 2 and min(p.flatten(1).shape) <= longest for p in learning]
+            self._update_weights(list(compress(learning, turned)), group)
+            self._update_vectors(list(compress(learning, map(not_, turned))), group)
         return loss
 
     def _update_weights(self, weights: list[Tensor], group: dict[str, Any]) -> None:

@@ -187,3 +187,19 @@ def test_a_step_captured_in_a_cuda_graph_equals_the_eager_step():
         learn(eager, optimizers[0])
     for p, q in zip(eager.parameters(), captured.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-4)
+
+
+def test_weights_of_a_long_short_side_take_adam() -> None:
+    torch.manual_seed(0)
+    small, large = (torch.nn.Parameter(torch.randn(n, 2 * n)) for n in (4, 8))
+    reference = torch.nn.Parameter(large.detach().clone())
+    muon = Muon([small, large], lr=0.1, relative_step=None, max_side=4, adam_lr=1e-2)
+    adam = torch.optim.Adam([reference], lr=1e-2)
+    before = small.detach().clone()
+    for p in (small, large, reference):
+        p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel()))
+    muon.step()
+    adam.step()
+    torch.testing.assert_close(large, reference)
+    singular = torch.linalg.svdvals(small.detach() - before)
+    assert singular.min() > 0.05  # turned: every direction moved about equally far
