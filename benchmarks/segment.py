@@ -129,7 +129,9 @@ def play(folder: Path, game: str, seconds: float) -> Path:
         if terminated or truncated:
             env.reset()
         picture = np.asarray(env.render())
-        pictures.append(cv2.resize(picture, (256, 240), interpolation=cv2.INTER_NEAREST))
+        size = (256, 240)
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+        pictures.append(picture)
     env.close()
     return written(folder / "static.avi", pictures)
 

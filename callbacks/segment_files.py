@@ -147,10 +147,11 @@ class VideoFiles:
                 path = self.folder / "overlay.mp4"
                 self.drawing = OverlayVideo(path, self.fps, on, off)
             now = f"{curve[-1].energy:.4g}" if curve else "-"
-            state = "segment" if curve and curve[-1].open else "still"
+            state = "open" if curve and curve[-1].open else "-"
             lines = [
-                f"{seconds:7.2f} s  {state}  {self.segments} segments  {self.dropped} dropped",
-                f"{self.facts['energy']} {now}  on {on:.4g} off {off:.4g}",
+                f"{seconds:.1f} s  {state}  {self.segments} segments  {self.dropped} dropped",
+                f"{self.facts['energy']} {now}",
+                f"on {on:.4g}  off {off:.4g}  {self.windows} windows, {self.still} still",
             ]
             self.drawing.add(Panel(pixels, seconds, curve, lines))
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from datamodules.video_io import Rgb, write_video
 
 SPAN = 6.0  # seconds of the curve
-LEAST_WIDTH = 320  # pixels: below that, text does not fit
+LEAST_WIDTH = 240  # pixels: below that, text does not fit
 CURVE = 72  # pixels of height
 LINE = 14  # pixels of height of a line of text
 BACK, INK, FAINT = (24, 24, 28), (230, 230, 230), (90, 90, 96)

@@ -237,8 +237,8 @@ def test_results_inside_the_source_are_no_videos_of_it(tmp_path: Path) -> None:
 
 
 def test_still_windows_have_the_codes_of_stillness_and_no_energy(tmp_path: Path) -> None:
-    source = write_moves(tmp_path, "a", MOVES)
-    predict(tmp_path / "out", windows_of(source), segmenter(energy="velocity"))
+    source = write_moves(tmp_path, "a", "....rr......ll")
+    predict(tmp_path / "out", windows_of(source))
     energies = rows(tmp_path / "out" / "a" / "energy.jsonl")
     still = [row for row in energies if row["still"]]
     assert 3 < len(still) < len(energies)
