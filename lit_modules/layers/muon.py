@@ -31,8 +31,8 @@ class Muon(Optimizer):
     times `min(1, relative_step * |average gradient| / rms |gradient|)`, Frobenius norms, the root
     mean square over about 100 steps.
 
-    Parameters of fewer dimensions (biases, scales) take Adam: Kingma and Ba 2015, Algorithm 1. So do
-    weights whose short side is above `max_side`, as the work for one grows with its cube.
+    Parameters of fewer dimensions (biases, scales) take Adam: Kingma and Ba 2015, Algorithm 1. So
+    do weights whose short side is above `max_side`, as the work for one grows with its cube.
 
     Matrices with equal short sides share batched products, nothing reads a value back to the host,
     and step counts are tensors, so a step can be captured in a CUDA graph.
