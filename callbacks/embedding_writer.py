@@ -71,21 +71,18 @@ class EmbeddingWriter(BasePredictionWriter):
             return
         rows.sort(key=lambda row: row[0])
         _, names, lengths, embeddings = (list(column) for column in zip(*rows, strict=True))
-        contents = {
-            "safetensors": lambda: as_safetensors(names, lengths, embeddings),
-            "parquet": lambda: as_parquet(names, lengths, embeddings),
-        }
-        for kind, content in contents.items():
+        for kind, content in (("safetensors", as_safetensors), ("parquet", as_parquet)):
             if self.format in (kind, "both"):
                 path = folder / f"embeddings.{kind}"
-                replace_file(path, content())
+                replace_file(path, content(names, lengths, embeddings))
                 rank_zero_info(f"wrote {path}")
 
 
 def as_safetensors(names: list[str], lengths: list[int], embeddings: list[torch.Tensor]) -> bytes:
     """The content of a safetensors file."""
     tensors = {"embedding": torch.stack(embeddings), "length": torch.tensor(lengths)}
-    return bytes(save(tensors, metadata={"names": json.dumps(names)}))
+    content: bytes = save(tensors, metadata={"names": json.dumps(names)})
+    return content
 
 
 def as_parquet(names: list[str], lengths: list[int], embeddings: list[torch.Tensor]) -> bytes:
@@ -108,8 +105,8 @@ def import_pyarrow() -> tuple[Any, Any]:
         ModuleNotFoundError: it is not installed, with what to do.
     """
     try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
+        import pyarrow
+        import pyarrow.parquet
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "Parquet needs pyarrow; pip install -e .[latent], or set the format to safetensors"

@@ -86,7 +86,7 @@ class Displacements(NamedTuple):
         return F.logsigmoid(self.moving) - torch.log1p(-both_rest.clamp(max=1 - 1.0e-6))
 
 
-OF_A_THING = (CLASSES, CLASSES, 2)  # numbers of `x`, `y` and `value` in `Displacements`
+OF_A_THING = [CLASSES, CLASSES, 2]  # numbers of `x`, `y` and `value` in `Displacements`
 
 
 class Things(NamedTuple):
