@@ -175,7 +175,9 @@ def described(
         segments = segments_of(one, settings)
         windows = [list(segment.windows) for segment in segments]
         record = {"stride": STRIDE, "horizon": HORIZON}
-        codes += [in_time({**record, "codes": one.indices[w], "windows": w}) for w in windows]
+        codes += [
+            in_time({**record, "codes": one.indices[w].tolist(), "windows": w}) for w in windows
+        ]
         times = (np.array([getattr(s, x) for s in segments]) for x in ("start", "end"))
         actions.append(truth.segment_actions(one.play.actions, one.play.edges, *times))
     vectors = quantiser.to_codes(torch.arange(quantiser.codes)).numpy()
