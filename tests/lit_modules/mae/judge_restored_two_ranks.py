@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from test_evaluation import TWO, clips, worse
-from test_probe import blobs
+from test_latent_probe import blobs
 
 from lit_modules.mae.evaluation import RestorationTest
 from lit_modules.mae.probe import LinearProbe
