@@ -39,8 +39,7 @@ def main(argv: list[str]) -> dict[str, Any]:
     parser.add_argument("--train", type=int, default=12, help="recordings to train on")
     parser.add_argument("--held_out", type=int, default=8, help="recordings of the table")
     parser.add_argument("--frames", type=int, default=1200, help="most of a recording, 30 a second")
-    parser.add_argument("--epochs", type=int, default=6, help="of the tokenizer")
-    parser.add_argument("--batches", type=int, default=400, help="of an epoch")
+    parser.add_argument("--steps", type=int, default=1200, help="training steps of a tokenizer")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0], help="of tokenizers; none: "
         "baselines alone")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="videos at a time")
@@ -112,8 +111,7 @@ def fit(folder: Path, seed: int, options: argparse.Namespace) -> None:
     command = [
         *(sys.executable, "train.py", "fit", "-c", TOKENIZER, "--seed_everything", str(seed)),
         *("--data.data_dir", str(folder / "train"), "--data.seed", str(seed)),
-        *("--trainer.max_epochs", str(options.epochs)),
-        *("--trainer.limit_train_batches", str(options.batches)),
+        *("--trainer.max_epochs", "-1", "--trainer.max_steps", str(options.steps)),
         *("--trainer.logger.save_dir", str(folder), "--trainer.logger.name", "tokenizer"),
         *("--trainer.logger.version", f"seed{seed}"),
     ]
