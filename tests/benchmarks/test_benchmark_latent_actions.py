@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("ruptures", reason="pip install -e .[latent]")
+pytest.importorskip("ruptures", reason="pip install -e .[peers]")
 
 from benchmarks.latent_actions import facts, judge_baselines, judge_tokenizer, markdown
 from benchmarks.latent_games import Play, share_out

@@ -45,7 +45,7 @@ def f1(baseline: baselines.Baseline, held_out: list[Recording]) -> float:
 )
 def test_changes_of_motion_are_found_on_recordings_not_fitted_on(name, recordings):
     if name == "KernelCPD":
-        pytest.importorskip("ruptures", reason="pip install -e .[latent]")
+        pytest.importorskip("ruptures", reason="pip install -e .[peers]")
     train, held_out = recordings
     baseline = all_baselines()[name]
     baseline.fit(train)
