@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 import torch
 from made_motion import paddles
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from callbacks import CodebookUsage, StreamPosition
 from lit_modules import LitMotionTokenizer
@@ -30,10 +30,12 @@ class Windows(Dataset[dict[str, Any]]):
 
 
 class WindowData(L.LightningDataModule):
-    """Twelve windows in order, four a batch of all ranks."""
+    """Twelve windows in order, four a batch of all ranks, which take them in turns."""
 
     def train_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(Windows(12), batch_size=4 // self.trainer.world_size)
+        ranks = self.trainer.world_size
+        own = Subset(Windows(12), range(self.trainer.global_rank, 12, ranks))
+        return DataLoader(own, batch_size=4 // ranks)
 
     val_dataloader = test_dataloader = predict_dataloader = train_dataloader
 
@@ -48,6 +50,7 @@ def trainer(folder: Path, epochs: int, *callbacks: L.Callback, **more: Any) -> L
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # Lightning's would shuffle what one process takes in order
         callbacks=[StreamPosition(), CodebookUsage(), *callbacks],
         **more,
     )
