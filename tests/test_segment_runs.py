@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_motion_videos import write_moves
 
+from datamodules.video_io import read_frames
 from train import LitArcadeCLI, main
 
 ROOT = Path(__file__).parent.parent
@@ -25,8 +27,11 @@ def arguments(verb: str, preset: str, source: Path, out: Path, *more: str) -> li
 
 
 def files(folder: Path) -> dict[str, bytes]:
+    """Files by their names, videos as their frames."""
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
+        path.relative_to(folder).as_posix(): np.array([f for f, _ in read_frames(path)]).tobytes()
+        if path.suffix == ".mp4"
+        else path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }

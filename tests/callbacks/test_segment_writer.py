@@ -63,8 +63,11 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def everything(folder: Path) -> dict[str, bytes]:
+    """Files by their names, videos as their frames."""
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
+        path.relative_to(folder).as_posix(): np.array([f for f, _ in read_frames(path)]).tobytes()
+        if path.suffix == ".mp4"
+        else path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
