@@ -21,7 +21,7 @@ from benchmarks.mae import arguments_of, giga_operations, parameters
 from benchmarks.videomae import clip_shape
 from lit_modules import LitMaskedAutoencoder
 
-DECODERS = {"half": True, "whole": False}
+DECODERS = {"half": 2, "whole": 4}
 
 
 class Standing(LitMaskedAutoencoder):
@@ -92,7 +92,7 @@ def of_preset(name: str, peak: float | None, options: Any) -> dict[str, Any]:
 def fresh_module(name: str, mode: str, decoder: str, device: str) -> LitMaskedAutoencoder:
     """The preset with new weights."""
     torch.manual_seed(0)
-    changes = {"decoder_masking": DECODERS[decoder], "mask_ratio": 0.9}
+    changes = {"decoded_cubes": DECODERS[decoder], "mask_ratio": 0.9}
     module = Standing(**arguments_of(name) | changes).to(device)
     if mode != "eager":
         module.net.compile(mode=None if mode == "compile" else mode)
