@@ -79,9 +79,9 @@ class CopyHead(nn.Module):
             steps.append(-self.nearness[:, axis, None].to(key) * far)
         at = torch.cat(places, 3).expand(-1, -1, self.heads, -1)
         scores = torch.einsum(
-            "bmhc,bnhc->bmhn", torch.cat([query, at], 3), torch.cat([key, *steps], 3)
+            "bmhc,bnhc->bhmn", torch.cat([query, at], 3), torch.cat([key, *steps], 3)
         )
-        weights = self.share(hidden)[..., None] * scores.softmax(-1)  # (b, m, heads, n)
+        weights = self.share(hidden).mT[..., None] * scores.softmax(-1)  # (b, heads, m, n)
         with torch.autocast(pixels.device.type, enabled=False):  # colours are exact
-            copied: Tensor = weights.sum(2).float() @ pixels.float()
+            copied: Tensor = weights.sum(1).float() @ pixels.float()
         return copied
