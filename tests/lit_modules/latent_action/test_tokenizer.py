@@ -126,13 +126,15 @@ def test_overfit_tokenizer_tells_directions_apart_and_gives_the_motion_back() ->
     velocity, way = paddles(32, side=5)
     visible = torch.ones(velocity.shape[:3], dtype=torch.bool)
     optimizer = torch.optim.AdamW(net.parameters(), lr=5e-3)
-    for _ in range(300):
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 400)
+    for _ in range(400):
         context = net.context(velocity, None, None)
         made = net.decode(net.quantize(velocity, context).quantized, context)
         loss = motion_loss(made, velocity, visible)
         optimizer.zero_grad()
         (loss.recon + loss.classes).mean().backward()
         optimizer.step()
+        schedule.step()
     out = net.eval()(velocity)
     moving = velocity.any(-1)
     error = (out.x_recon - velocity)[moving].square().mean() / velocity[moving].square().mean()
