@@ -22,6 +22,9 @@ uniform = SampleNoise.uniform
 class Mask(ABC):
     """A way to choose the hidden units of a clip."""
 
+    informed = False
+    """Whether it needs to be told how much happens in each unit."""
+
     @abstractmethod
     def rank(
         self, generators: Sequence[Generator], grid: Grid, information: Tensor | None
@@ -134,6 +137,8 @@ class InformationMask(Mask):
         sharpness: how strongly, at least 0, which is a random mask.
         tubes: hide the same places at all times, by their mean information.
     """
+
+    informed = True
 
     def __init__(
         self, prefer: Literal["low", "high"], sharpness: float = 2.0, tubes: bool = False

@@ -26,6 +26,7 @@ from lit_modules.mae.losses import (
 )
 from lit_modules.mae.masking import (
     MASKS,
+    Mask,
     MaskName,
     RunningCell,
     hidden_pixels,
@@ -166,7 +167,7 @@ class LitMaskedAutoencoder(LitVideoModel):
         generators = self.noise.generators(batch["sample"], "cpu")
         mask, ratio = self.curriculum.at(self.progress)
         grid = self.unit_grid(video)
-        hidden = mask(generators, grid, ratio, self.information(video))
+        hidden = mask(generators, grid, ratio, self.information(mask, video))
         computed = self.running_cell(generators, grid)
         dropped = self.noise.uniform(generators).to(video.device) < self.state_dropout
         known = known & ~dropped[:, None]
@@ -223,8 +224,10 @@ class LitMaskedAutoencoder(LitVideoModel):
         side = self.net.encoder.unit_side
         return grid_of(pad(video[:1, :1], side), side)
 
-    def information(self, video: Tensor) -> Tensor:
-        """How much happens in each unit of clips `(b, 3, t, h, w)`, `(b, T, H, W)`."""
+    def information(self, mask: Mask, video: Tensor) -> Tensor | None:
+        """How much happens in each unit of clips, `(b, T, H, W)`, for masks that ask for it."""
+        if not mask.informed:  # all pixels are read for it, and the device is waited for
+            return None
         side = self.net.encoder.unit_side
         return unit_information(pad(video, side), side).cpu()
 
@@ -242,8 +245,8 @@ class LitMaskedAutoencoder(LitVideoModel):
         Returns:
             bool `(b, T, H, W)`, True where hidden.
         """
-        generators = self.held_out_noise.generators(samples, "cpu")
-        return MASKS[mask]()(generators, self.unit_grid(video), ratio, self.information(video))
+        generators, draw = self.held_out_noise.generators(samples, "cpu"), MASKS[mask]()
+        return draw(generators, self.unit_grid(video), ratio, self.information(draw, video))
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Restores held-out clips, with their state and without."""

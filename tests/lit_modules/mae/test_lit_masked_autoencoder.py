@@ -141,3 +141,13 @@ def test_a_clip_is_learned_by_heart(checkpointing: bool) -> None:
 def test_unknown_loss_is_named() -> None:
     with pytest.raises(ValueError, match=r"loss_weights name colour; there are reconstruction"):
         make(loss_weights={"colour": 1.0})
+
+
+def test_masks_that_do_not_ask_what_happens_read_no_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> None:
+        raise AssertionError("read")
+
+    monkeypatch.setattr("lit_modules.mae.module.unit_information", refuse)
+    make(curriculum="fixed", mask_ratio=0.5).training_step(batch_of([0]), 0)
+    with pytest.raises(AssertionError, match="read"):
+        make(progress=0.9, mask_ratio=0.5).training_step(batch_of([0]), 0)
