@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import cv2
-import lightning as L
-import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from torch.utils.data import DataLoader
 
 from datamodules.clip.dataset import ClipDataset, collate
-from datamodules.clip.sampler import ClipSampler, HeldOutSampler, Position, TrainingSampler
 from datamodules.clip.sections import Section, cut_in_time, whole, with_states
-from datamodules.clip.split import split_by_fraction, split_by_level
 from datamodules.clip.timing import last_start
 from datamodules.labels import State
 from datamodules.pixels import clips_to_rgb
+from datamodules.shuffled import ShuffledDataModule
 from datamodules.video.cache import Recordings, open_recordings
 
 
-class AviClipDataModule(L.LightningDataModule):
+class AviClipDataModule(ShuffledDataModule):
     """Clips of the video files below a folder, shuffled anew in each pass; the same for every run.
 
     A batch holds `video` uint8 `(b, 3, t, h, w)` RGB, `action` int64 `(b, t)` (the byte of buttons
@@ -62,7 +57,9 @@ class AviClipDataModule(L.LightningDataModule):
         cache_gib: size of the cache in GiB; what was not used for longest is deleted first.
     """
 
-    keep_workers = True  # from epoch to epoch; starting them takes a second
+    collate = staticmethod(collate)
+    kind = "clips"
+    remedy = "set data.stride lower"
 
     def __init__(
         self,
@@ -81,49 +78,18 @@ class AviClipDataModule(L.LightningDataModule):
         state: State = "none",
         cache_gib: float = 20.0,
     ) -> None:
-        super().__init__()
+        super().__init__(batch_size, seed, num_workers, val_fraction, val_levels)
         stride = max(1, clip_length // 4) if stride is None else stride
-        least = {"clip_length": 1, "batch_size": 1, "stride": 1, "seed": 0, "num_workers": 0}
-        given = (clip_length, batch_size, stride, seed, num_workers)
-        for (name, bound), value in zip(least.items(), given, strict=True):
-            if value < bound:
-                raise ValueError(f"{name} {value} is too small; set data.{name} to {bound} or more")
+        self._at_least({"clip_length": (clip_length, 1), "stride": (stride, 1)})
         if not 0 < fps < float("inf"):
             raise ValueError(f"fps {fps} is no rate; set data.fps to a number above 0")
         if len(size) != 2 or min(size) < 1:
             raise ValueError(f"size {size} is no height and width; set data.size to two integers")
-        if not 0 <= val_fraction < 1:
-            raise ValueError(
-                f"val_fraction {val_fraction} leaves nothing to train on or is below 0; "
-                "set data.val_fraction to 0 or more, but less than 1"
-            )
         self.data_dir, self.clip_length, self.fps = data_dir, clip_length, fps
-        self.size, self.stride, self.seed = (size[0], size[1]), stride, seed
-        self.val_fraction = val_fraction
-        self.val_levels = [val_levels] if isinstance(val_levels, str) else val_levels
+        self.size, self.stride = (size[0], size[1]), stride
         self.cache_dir, self.cache_gib, self.strict = cache_dir, cache_gib, strict
-        self.num_workers, self.state = num_workers, state
-        self._batch_size = batch_size
+        self.state = state
         self._recordings: Recordings | None = None
-        self.train_clips: ClipDataset | None = None
-        self.held_out_clips: ClipDataset | None = None
-        self._start: Position | None = None
-        self._consumed: Position | None = None
-
-    @property
-    def batch_size(self) -> int:
-        """Clips a step and process; once files are open, no more than there are to train on."""
-        return self._batch_size
-
-    @batch_size.setter
-    def batch_size(self, value: int) -> None:
-        # Lightning's tuner doubles it until memory or clips run out; the second is no error.
-        most = value
-        if self.train_clips is not None:
-            most = max(1, len(self.train_clips) // self._ranks[0])
-        if value > most:
-            rank_zero_warn(f"batch_size {value} is more than there are clips; taking {most}")
-        self._batch_size = min(value, most)
 
     @property
     def recordings(self) -> Recordings:
@@ -143,12 +109,6 @@ class AviClipDataModule(L.LightningDataModule):
         """
         return [recording.name for recording in self.recordings]
 
-    @property
-    def _ranks(self) -> tuple[int, int]:
-        """Number of processes and which of them this is."""
-        trainer = self.trainer
-        return (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
-
     def prepare_data(self) -> None:
         """Decodes into the cache, on one process of each machine, which the others wait for."""
         if self.cache_dir is not None:
@@ -157,89 +117,12 @@ class AviClipDataModule(L.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Opens the files and shares them out, so that a wrong folder ends the run at once."""
         cv2.setNumThreads(1)  # a clip is too small to share out
-        warnings.filterwarnings("ignore", message=".*does not have many workers")
-        self._consumed = None
-        if self.train_clips is None:
-            self.train_clips, self.held_out_clips = self._datasets()
-
-    def resume_from(self, position: Any) -> None:
-        """Training goes on right after the batch that carried this position.
-
-        Args:
-            position: `position` of a batch, or a list of those of all ranks, which are alike.
-        """
-        self._start = position[0] if isinstance(position, list) else position
-        self._consumed = None
-
-    def _position(self) -> Position | None:
-        """Where the next iteration begins: after what was consumed, not after what was read."""
-        if self.trainer is not None and self.trainer.fit_loop.total_batch_idx < 0:
-            self._consumed = None  # what Lightning's tuner tried out is not part of the run
-        return self._start if self._consumed is None else self._consumed
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled clips; whole batches only."""
-        clips, (ranks, rank) = self._built(self.train_clips), self._ranks
-        if len(clips) < self.batch_size * ranks:
-            most = len(clips) // ranks
-            raise ValueError(
-                f"{len(clips)} clips of {self.clip_length} frames do not fill a batch of "
-                f"batch_size {self.batch_size} x {ranks} process(es); set "
-                + (f"data.batch_size to {most} or less, or " if most else "")
-                + f"data.stride (now {self.stride}) lower"
-            )
-        sampler = TrainingSampler(
-            clips, self.batch_size, ranks, rank, seed=self.seed, position=self._position
-        )
-        return self._loader(clips, sampler)
-
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """Held-out clips, the same in each epoch; nothing where nothing is held out."""
-        return self._held_out() if len(self._built(self.held_out_clips)) else []
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """The held-out clips."""
-        return self._held_out()
-
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """The held-out clips."""
-        return self._held_out()
-
-    def _held_out(self) -> DataLoader[Any]:
-        clips, (ranks, rank) = self._built(self.held_out_clips), self._ranks
-        if len(clips) < ranks:
-            raise ValueError(
-                f"{len(clips)} clip(s) of {self.data_dir} are held out, too few for {ranks} "
-                "process(es); set data.val_fraction higher or name data.val_levels"
-            )
-        return self._loader(clips, HeldOutSampler(clips, self.batch_size, ranks, rank))
-
-    def _loader(self, clips: ClipDataset, sampler: ClipSampler) -> DataLoader[Any]:
-        trainer = self.trainer
-        return DataLoader(
-            clips,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            drop_last=isinstance(sampler, TrainingSampler),
-            num_workers=self.num_workers,
-            persistent_workers=self.keep_workers and self.num_workers > 0,
-            collate_fn=collate,
-            pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
-            # Its own generator: the seed of the workers is not to move torch's global one.
-            generator=torch.Generator(),
-        )
-
-    def _built(self, clips: ClipDataset | None) -> ClipDataset:
-        if clips is None:
-            raise RuntimeError("the files have not been opened; call setup first")
-        return clips
+        super().setup(stage)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Looks colours up on the device; a training batch counts as consumed."""
-        batch = dict(batch)
+        batch = dict(super().on_after_batch_transfer(batch, dataloader_idx))
         batch["video"] = clips_to_rgb(batch.pop("frames"), batch.pop("palette"))
-        if self.trainer is not None and self.trainer.training:
-            self._consumed = batch["position"]
         return batch
 
     def _datasets(self) -> tuple[ClipDataset, ClipDataset]:
@@ -251,10 +134,7 @@ class AviClipDataModule(L.LightningDataModule):
     def _sides(self, parts: list[Section]) -> tuple[list[Section], list[Section]]:
         """What is trained on and what is held out."""
         names = [self.game_names[part.source] for part in parts]
-        if self.val_levels:
-            split = split_by_level(names, self.val_levels)
-        else:
-            split = split_by_fraction(names, self.val_fraction, self.seed)
+        split = self._split(names)
         if split.held_out or not self.val_fraction:
             return [parts[i] for i in split.train], [parts[i] for i in split.held_out]
         train, held_out = cut_in_time(parts, self.val_fraction, self.clip_length, self.fps)

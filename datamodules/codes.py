@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.clip.sampler import ClipSampler, Draw
-from datamodules.clip.split import split_by_fraction, split_by_level
 from datamodules.shuffled import ShuffledDataModule
 
 SUFFIX = ".codes.json"
@@ -79,17 +78,10 @@ class CodesDataModule(ShuffledDataModule):
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
-        super().__init__(batch_size, seed, num_workers)
+        super().__init__(batch_size, seed, num_workers, val_fraction, val_levels)
         if max_length is not None and max_length < 1:
             raise ValueError(f"max_length {max_length} is too small; set data.max_length to 1")
-        if not 0 <= val_fraction < 1:
-            raise ValueError(
-                f"val_fraction {val_fraction} leaves nothing to train on or is below 0; "
-                "set data.val_fraction to 0 or more, but less than 1"
-            )
         self.data_dir, self.max_length, self.balanced = data_dir, max_length, balanced
-        self.val_fraction = val_fraction
-        self.val_levels = [val_levels] if isinstance(val_levels, str) else val_levels
         self.segments: list[Segment] = []
 
     def setup(self, stage: str) -> None:
@@ -124,10 +116,7 @@ class CodesDataModule(ShuffledDataModule):
     def _sides(self) -> tuple[list[Segment], list[Segment]]:
         """What is trained on and what is held out."""
         videos = sorted({segment.video for segment in self.segments})
-        if self.val_levels:
-            split = split_by_level(videos, self.val_levels)
-        else:
-            split = split_by_fraction(videos, self.val_fraction, self.seed)
+        split = self._split(videos)
         aside = {videos[i] for i in split.held_out}
         if not aside and self.val_fraction:
             rank_zero_warn(f"nothing in {self.data_dir} is held out: all is of one video or level")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning as L
@@ -17,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.clip.sampler import ClipSampler, HeldOutSampler, Position, TrainingSampler
+from datamodules.clip.split import Split, split_by_fraction, split_by_level
 
 
 class ShuffledDataModule(L.LightningDataModule, ABC):
@@ -31,6 +32,8 @@ class ShuffledDataModule(L.LightningDataModule, ABC):
         seed: seed of their order, at least 0.
         num_workers: processes that read samples beside the training; 0 reads in the training
             process.
+        val_fraction: share of what is recorded that is held out, in [0, 1).
+        val_levels: levels held out instead of a fraction, such as `1-1`.
     """
 
     keep_workers = True  # from epoch to epoch; starting them takes a second
@@ -38,15 +41,29 @@ class ShuffledDataModule(L.LightningDataModule, ABC):
     """Makes a batch of samples; the batch has the `position` of its last one."""
     kind = "samples"
     """What the samples are called in messages."""
+    remedy = "give more data"
+    """What to do where there are too few of them."""
 
-    def __init__(self, batch_size: int, seed: int, num_workers: int) -> None:
+    def __init__(
+        self,
+        batch_size: int,
+        seed: int,
+        num_workers: int,
+        val_fraction: float,
+        val_levels: list[str] | str | None,
+    ) -> None:
         super().__init__()
-        least = {"batch_size": 1, "seed": 0, "num_workers": 0}
-        given = (batch_size, seed, num_workers)
-        for (name, bound), value in zip(least.items(), given, strict=True):
-            if value < bound:
-                raise ValueError(f"{name} {value} is too small; set data.{name} to {bound} or more")
+        self._at_least(
+            {"batch_size": (batch_size, 1), "seed": (seed, 0), "num_workers": (num_workers, 0)}
+        )
+        if not 0 <= val_fraction < 1:
+            raise ValueError(
+                f"val_fraction {val_fraction} leaves nothing to train on or is below 0; "
+                "set data.val_fraction to 0 or more, but less than 1"
+            )
         self._batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
+        self.val_fraction = val_fraction
+        self.val_levels = [val_levels] if isinstance(val_levels, str) else val_levels
         self.train_samples: Dataset[Any] | None = None
         self.held_out_samples: Dataset[Any] | None = None
         self._start: Position | None = None
@@ -55,6 +72,19 @@ class ShuffledDataModule(L.LightningDataModule, ABC):
     @abstractmethod
     def _datasets(self) -> tuple[Dataset[Any], Dataset[Any]]:
         """What is trained on and what is held out."""
+
+    @staticmethod
+    def _at_least(given: dict[str, tuple[int, int]]) -> None:
+        """Refuses values, by the name of their option, that are below their bound."""
+        for name, (value, bound) in given.items():
+            if value < bound:
+                raise ValueError(f"{name} {value} is too small; set data.{name} to {bound} or more")
+
+    def _split(self, names: Sequence[str]) -> Split:
+        """Shares out recordings of these names; those of one level stay together."""
+        if self.val_levels:
+            return split_by_level(names, self.val_levels)
+        return split_by_fraction(names, self.val_fraction, self.seed)
 
     @property
     def batch_size(self) -> int:
@@ -107,7 +137,8 @@ class ShuffledDataModule(L.LightningDataModule, ABC):
             raise ValueError(
                 f"{length(samples)} {self.kind} do not fill a batch of batch_size "
                 f"{self.batch_size} x {ranks} process(es); "
-                + (f"set data.batch_size to {most} or less" if most else "give more data")
+                + (f"set data.batch_size to {most} or less, or " if most else "")
+                + self.remedy
             )
         sampler = TrainingSampler(
             samples, self.batch_size, ranks, rank, seed=self.seed, position=self._position

@@ -8,7 +8,6 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from datamodules.clip.split import split_by_fraction, split_by_level
 from datamodules.shuffled import ShuffledDataModule
 from datamodules.tracking.collection import open_tracks
 from datamodules.tracking.extract import Settings
@@ -88,15 +87,8 @@ class TracksDataModule(ShuffledDataModule):
         val_levels: list[str] | str | None = None,
         num_workers: int = 0,
     ) -> None:
-        super().__init__(batch_size, seed, num_workers)
-        for name, value in (("horizon", horizon), ("stride", stride)):
-            if value < 1:
-                raise ValueError(f"{name} {value} is too small; set data.{name} to 1 or more")
-        if not 0 <= val_fraction < 1:
-            raise ValueError(
-                f"val_fraction {val_fraction} leaves nothing to train on or is below 0; "
-                "set data.val_fraction to 0 or more, but less than 1"
-            )
+        super().__init__(batch_size, seed, num_workers, val_fraction, val_levels)
+        self._at_least({"horizon": (horizon, 1), "stride": (stride, 1)})
         self.folders = [data_dir] if isinstance(data_dir, str) else list(data_dir)
         if weights is not None and (len(weights) != len(self.folders) or min(weights) <= 0):
             raise ValueError(
@@ -111,8 +103,7 @@ class TracksDataModule(ShuffledDataModule):
         self.settings = Settings(tracker, options, images)
         self.processes = processes or os.cpu_count() or 1
         self.hdf5_fps = hdf5_fps
-        self.val_fraction, self.strict = val_fraction, strict
-        self.val_levels = [val_levels] if isinstance(val_levels, str) else val_levels
+        self.strict = strict
         self.cache_dir = cache_dir
         self.game_names: list[str] = []
         """The videos, relative to their folders; `source` counts them."""
@@ -185,10 +176,7 @@ class TracksDataModule(ShuffledDataModule):
         """What is trained on and what is held out; a video is on one side, as is a level."""
         sources = sorted({part.source for part in parts})
         names = [self.game_names[source] for source in sources]
-        if self.val_levels:
-            split = split_by_level(names, self.val_levels)
-        else:
-            split = split_by_fraction(names, self.val_fraction, self.seed)
+        split = self._split(names)
         if split.held_out or not self.val_fraction:
             kept = {sources[i] for i in split.held_out}
             train = [part for part in parts if part.source not in kept]

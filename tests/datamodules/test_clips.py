@@ -118,7 +118,7 @@ def test_two_ranks_see_what_one_rank_with_twice_the_batch_sees(side, folder):
     assert [len(batch["sample"]) for batch in parts[0]] == [len(b["sample"]) for b in parts[1]]
     drawn = [clip for part in parts for clip in clips_of(part)]
     assert len(drawn) == len(set(drawn))
-    clips = alone.train_clips if side == "train_dataloader" else alone.held_out_clips
+    clips = alone.train_samples if side == "train_dataloader" else alone.held_out_samples
     if side == "val_dataloader":
         assert len(drawn) == len(clips) // 2 * 2
     else:
@@ -129,7 +129,7 @@ def test_held_out_clips_are_always_the_same_and_none_is_trained_on(folder):
     data = make(folder)
     kept = [clips_of(ready(data, loader())) for loader in held_out(data)]
     assert kept[0] == kept[1] == kept[2] == clips_of(ready(data, data.val_dataloader()))
-    assert len(set(kept[0])) == len(kept[0]) == len(data.held_out_clips)
+    assert len(set(kept[0])) == len(kept[0]) == len(data.held_out_samples)
     trained = {source for source, _ in clips_of(ready(data, data.train_dataloader()))}
     assert not trained & {source for source, _ in kept[0]}
 
@@ -146,8 +146,8 @@ def levels(data, sources):
 @pytest.mark.parametrize("seed", range(6))
 def test_one_level_is_never_on_both_sides(seed, folder):
     data = make(folder, seed=seed)
-    train = {part.source for part in data.train_clips.sections}
-    kept = {part.source for part in data.held_out_clips.sections}
+    train = {part.source for part in data.train_samples.sections}
+    kept = {part.source for part in data.held_out_samples.sections}
     assert train
     assert kept
     assert train | kept == set(range(5))
@@ -156,7 +156,7 @@ def test_one_level_is_never_on_both_sides(seed, folder):
 
 def test_named_levels_are_held_out(folder):
     data = make(folder, val_levels=["1-1", "3-2"])
-    kept = {data.game_names[part.source] for part in data.held_out_clips.sections}
+    kept = {data.game_names[part.source] for part in data.held_out_samples.sections}
     assert kept == {"1-1_a.avi", "1-1_b.avi", "play_3-2_win.avi"}
 
 
@@ -179,7 +179,7 @@ def test_one_file_is_split_in_time_without_a_shared_frame(tmp_path):
 def test_files_shorter_than_a_clip_are_left_out_by_name(folder):
     with pytest.warns(UserWarning, match=r"clip_length 17.*left out: free.avi, play_3-2_win.avi"):
         data = make(folder, clip_length=17, batch_size=1)
-    parts = data.train_clips.sections + data.held_out_clips.sections
+    parts = data.train_samples.sections + data.held_out_samples.sections
     assert {part.source for part in parts} == {0, 1, 2}
     with pytest.raises(ValueError, match=r"2-1_a.avi, has 23; set data.clip_length"):
         make(folder, clip_length=24)
@@ -253,7 +253,7 @@ def test_states_of_another_width_than_the_first_are_left_out(folder):
         np.savez(folder / f"{name}.labels.npz", action=memory[:, 0], ram=memory)
     with pytest.warns(UserWarning, match=r"2-1_a.avi is left out: it has 2048 entries.* 128"):
         data = make(folder, val_fraction=0, state="ram")
-    known = {p.source for p in data.train_clips.sections if p.state is not None}
+    known = {p.source for p in data.train_samples.sections if p.state is not None}
     assert known == {0, 3}
     assert len(ready(data, data.train_dataloader())[0]["state"][0, 0]) == 128
 
@@ -301,7 +301,7 @@ def test_position_of_other_files_begins_a_new_pass(folder):
     with pytest.warns(UserWarning, match=r"a new pass through all of them begins"):
         batches = ready(fewer, fewer.train_dataloader())
     assert int(batches[0]["sample"]) == 1
-    assert len(set(clips_of(batches))) == len(fewer.train_clips)
+    assert len(set(clips_of(batches))) == len(fewer.train_samples)
 
 
 def test_palette_and_rgb_files_share_a_batch(tmp_path):

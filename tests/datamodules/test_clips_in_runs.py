@@ -49,12 +49,12 @@ def test_each_held_out_clip_is_judged_once(verb, folder, tmp_path):
     data = make(folder, "", batch_size=3)
     module = Toy()
     getattr(quiet_trainer(tmp_path), verb)(module, datamodule=data)
-    assert module.judged == list(range(len(data.held_out_clips)))
+    assert module.judged == list(range(len(data.held_out_samples)))
 
 
 def test_nothing_held_out_trains_but_cannot_be_judged(folder, tmp_path):
     assert fit(tmp_path, make(folder, "", val_fraction=0), max_epochs=1).seen
-    with pytest.raises(ValueError, match=r"0 clip\(s\).*set data.val_fraction higher"):
+    with pytest.raises(ValueError, match=r"0 clips .*set data.val_fraction higher"):
         quiet_trainer(tmp_path).test(Toy(), datamodule=make(folder, "", val_fraction=0))
 
 
@@ -128,10 +128,12 @@ def test_resume_goes_on_with_the_very_next_sample(
 def test_epochs_cut_short_show_every_clip(folder, tmp_path):
     module = fit(tmp_path, make(folder, ""), max_epochs=10, limit_train_batches=3)
     data = make(folder)
-    assert len(data.train_clips) < 10 * 3 * 2
+    assert len(data.train_samples) < 10 * 3 * 2
     assert set(module.clips) == {
-        (data.train_clips.sections[section].source, int(start))
-        for section, start in zip(data.train_clips.section, data.train_clips.starts, strict=True)
+        (data.train_samples.sections[section].source, int(start))
+        for section, start in zip(
+            data.train_samples.section, data.train_samples.starts, strict=True
+        )
     }
 
 
@@ -139,6 +141,6 @@ def test_tuner_finds_a_batch_size_and_the_run_still_begins_at_the_beginning(tmp_
     data = make(write(tmp_path, {"a": 12, "b": 12}), "")
     finder = BatchSizeFinder(steps_per_trial=1, init_val=2)
     module = fit(tmp_path, data, callbacks=[finder], max_epochs=2)
-    assert data.batch_size == len(data.train_clips)
+    assert data.batch_size == len(data.train_samples)
     last = module.seen[-2 * data.batch_size :]
     assert last == list(range(2 * data.batch_size))

@@ -125,7 +125,7 @@ def test_a_level_is_never_on_both_sides(seed, tmp_path):
     data = make(folder, val_fraction=0.3, seed=seed)
     sides = [
         {data.game_names[part.source].split("_")[-2] for part in clips.sections}
-        for clips in (data.train_clips, data.held_out_clips)
+        for clips in (data.train_samples, data.held_out_samples)
     ]
     assert all(sides)
     assert not sides[0] & sides[1]
@@ -139,7 +139,7 @@ def test_nothing_is_held_out_of_one_level(folder):
     with pytest.warns(UserWarning, match=r"show level 1-2: nothing is held out"):
         data = make(folder, val_fraction=0.5)
     assert data.val_dataloader() == []
-    assert len(data.train_clips) == LEVELS["1-2"] // 4 - 1
+    assert len(data.train_samples) == LEVELS["1-2"] // 4 - 1
 
 
 def test_frames_beyond_repair_are_left_out_with_their_reason(folder):
