@@ -81,7 +81,7 @@ class CopyHead(nn.Module):
         scores = torch.einsum(
             "bmhc,bnhc->bhmn", torch.cat([query, at], 3), torch.cat([key, *steps], 3)
         )
-        weights = self.share(hidden).mT[..., None] * scores.softmax(-1)  # (b, heads, m, n)
+        weights = torch.einsum("bmh,bhmn->bmn", self.share(hidden), scores.softmax(-1))
         with torch.autocast(pixels.device.type, enabled=False):  # colours are exact
-            copied: Tensor = weights.sum(1).float() @ pixels.float()
+            copied: Tensor = weights.float() @ pixels.float()
         return copied
