@@ -4,13 +4,16 @@ PYTHON ?= python3
 VENV := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test lint bench gpu
+.PHONY: demo test slow lint bench gpu
 
 demo: $(INSTALLED)  ## watch a model learn Breakout frame by frame
 	$(VENV)/python train.py fit -c configs/streaming_ae/atari.yaml --trainer.max_steps 2000
 
 test: $(INSTALLED)
 	$(VENV)/python -m pytest
+
+slow: $(INSTALLED)  ## the tests that `make test` leaves out for their length
+	$(VENV)/python -m pytest -m slow
 
 lint: $(INSTALLED)
 	$(VENV)/ruff check .
