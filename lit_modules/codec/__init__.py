@@ -1,0 +1,1 @@
+"""The codec: recordings as small files that survive damage."""
