@@ -21,12 +21,19 @@ import numpy as np
 import torch
 
 from benchmarks.latent_games import GAMES, Play, plays, record, share_out
-from benchmarks.latent_segments import cluster_scores, measure, probe_scores, segment_scores
+from benchmarks.latent_segments import (
+    STRIDES,
+    change_scores,
+    cluster_scores,
+    measure,
+    probe_scores,
+    segment_scores,
+)
 from lit_modules import LitSegmenter
 from lit_modules.latent_action import truth
 from lit_modules.latent_action.baselines import all_baselines, score
 
-TOKENIZER, VELOCITY = "configs/latent_action/tokenizer.yaml", "velocity/token_diff_l2_mean"
+TOKENIZER = "configs/latent_action/tokenizer.yaml"
 
 
 def main(argv: list[str]) -> dict[str, Any]:
@@ -124,13 +131,19 @@ def judge_tokenizer(
     """Segments, clusters and probe with a trained tokenizer."""
     torch.set_num_threads(1)
     segmenter = LitSegmenter(tokenizer_ckpt=str(checkpoint)).eval()
-    ours, theirs = ([measure(segmenter, play) for play in own] for own in (train, held_out))
-    found = segment_scores(ours, theirs)
-    return {
-        **found,
-        "clusters": cluster_scores(segmenter, found["segmenter"]["settings"], ours, theirs),
-        "probe": probe_scores([*ours, *theirs]),
-    }
+    found: dict[str, Any] = {}
+    clusters = []
+    for kind, stride in STRIDES.items():
+        ours, theirs = (
+            [measure(segmenter, one, stride) for one in own] for own in (train, held_out)
+        )
+        found[kind] = segment_scores(ours, theirs)
+        settings, value = found[kind]["settings"], found[kind]["value_in_training"]
+        clusters.append((value, cluster_scores(segmenter, settings, ours, theirs)))
+        if kind == "segmenter":  # probe and changes of code are of the windows that presets have
+            found["segmenter_codes"] = change_scores(ours, theirs)
+            found["probe"] = probe_scores([*ours, *theirs])
+    return {**found, "clusters": max(clusters, key=lambda one: one[0])[1]}
 
 
 def markdown(figures: dict[str, Any]) -> list[str]:
@@ -141,7 +154,7 @@ def markdown(figures: dict[str, Any]) -> list[str]:
     ]
     for game, own in figures.items():
         rows = dict(own["boundaries"])
-        for kind in ("segmenter", "segmenter_codes"):
+        for kind in LABELS:
             seeds = [one[kind] for one in own.get("seeds", {}).values() if kind in one]
             if seeds:
                 names = [name for name in seeds[0] if name.startswith("boundary_")]
@@ -157,7 +170,11 @@ def markdown(figures: dict[str, Any]) -> list[str]:
     return lines
 
 
-LABELS = {"segmenter": "**segments**", "segmenter_codes": "**changes of code**"}
+LABELS = {
+    "segmenter": "**segments**, stride 4",
+    "segmenter_fine": "**segments**, stride 1",
+    "segmenter_codes": "**changes of code**",
+}
 
 
 def second_table(figures: dict[str, Any]) -> list[str]:

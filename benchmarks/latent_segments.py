@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.latent_games import Play
+from benchmarks.latent_games import STEP, Play
 from datamodules.codes import in_time
 from lit_modules import LitSegmenter
 from lit_modules.latent_action import clustering, truth
@@ -18,7 +18,9 @@ from lit_modules.latent_action.baselines import Recording, SignalBaseline, score
 from lit_modules.latent_action.probe import compare_probes
 from lit_modules.latent_action.segmentation import Segment, Segmenter, find_segments
 
-HORIZON, STRIDE = 16, 4  # steps
+HORIZON = 16  # steps
+STRIDES = {"segmenter": 4, "segmenter_fine": 1}
+"""Steps between windows: what the preset has, and the finest there is."""
 BATCH = 256
 QUANTILES = np.linspace(0.05, 0.95, 13)
 CLUSTERS = (None, 2, 3, 4, 6, 8, 12)
@@ -28,6 +30,8 @@ class Measured(NamedTuple):
     """A recording's windows, as the segmenter sees them."""
 
     play: Play
+    stride: int
+    """Steps from a window's beginning to the next one's."""
     seconds: list[float]
     """Beginnings `(w,)`."""
     energies: dict[str, NDArray[np.float64]]
@@ -38,22 +42,23 @@ class Measured(NamedTuple):
     """Quantised `(w, n, d)`."""
 
 
-def starts(play: Play) -> range:
+def starts(play: Play, stride: int) -> range:
     """First steps of its windows."""
-    return range(0, len(play.actions) - HORIZON + 1, STRIDE)
+    return range(0, len(play.actions) - HORIZON + 1, stride)
 
 
 @torch.no_grad()
-def measure(segmenter: LitSegmenter, play: Play) -> Measured:
+def measure(segmenter: LitSegmenter, play: Play, stride: int) -> Measured:
     """Energies and codes of all windows of a recording."""
+    first_steps = starts(play, stride)
     velocity, visible = torch.from_numpy(play.velocity), torch.from_numpy(play.visible)
     energies, indices, vectors = [], [], []
-    for batch in np.array_split(np.array(starts(play)), len(starts(play)) // BATCH + 1):
+    for batch in np.array_split(np.array(first_steps), len(first_steps) // BATCH + 1):
         rows = torch.from_numpy(batch)[:, None] + torch.arange(HORIZON)  # (b, T)
         windows = velocity[rows]
         still = ~windows.flatten(1).any(1)
         found, codes = segmenter.measure(
-            {"velocity": windows, "visible": visible[rows], "still": still}
+            {"velocity": windows, "visible": visible[rows], "still": still, "stride": stride}
         )
         assert codes is not None
         energies.append({name: values.double().numpy() for name, values in found.items()})
@@ -61,7 +66,8 @@ def measure(segmenter: LitSegmenter, play: Play) -> Measured:
         vectors.append(codes.quantized.numpy())
     return Measured(
         play,
-        [float(play.edges[first]) for first in starts(play)],
+        stride,
+        [float(play.edges[first]) for first in first_steps],
         {name: np.concatenate([one[name] for one in energies]) for name in energies[0]},
         np.concatenate(indices),
         np.concatenate(vectors),
@@ -73,7 +79,8 @@ def segments_of(one: Measured, settings: dict[str, Any]) -> list[Segment]:
     settings = dict(settings)
     energies = one.energies[settings.pop("energy")]
     ends = float(one.play.edges[-1])
-    return find_segments(Segmenter(**settings), energies.tolist(), one.seconds, ends)
+    segmenter = Segmenter(**settings, horizon=HORIZON * STEP, stride=one.stride * STEP)
+    return find_segments(segmenter, energies.tolist(), one.seconds, ends)
 
 
 def boundaries_of(segments: Iterable[Segment], play: Play) -> truth.Seconds:
@@ -99,7 +106,7 @@ def choices(train: Sequence[Measured]) -> Iterator[dict[str, Any]]:
 
 
 def segment_scores(train: Sequence[Measured], held_out: Sequence[Measured]) -> dict[str, Any]:
-    """Boundary scores of segments and of changes of code, with settings of the training part."""
+    """Boundary scores of segments, with the settings that are best on the training part."""
 
     def judge(own: Sequence[Measured], settings: dict[str, Any]) -> dict[str, float]:
         return score(
@@ -114,20 +121,25 @@ def segment_scores(train: Sequence[Measured], held_out: Sequence[Measured]) -> d
         return found["boundary_f1_100ms"] + found["boundary_f1_250ms"]
 
     best = max(choices(train), key=value)
+    return {**judge(held_out, best), "settings": best, "value_in_training": value(best)}
+
+
+def change_scores(train: Sequence[Measured], held_out: Sequence[Measured]) -> dict[str, Any]:
+    """Boundary scores of changes of code, with the settings that are best on the training part."""
     changes = SignalBaseline(lambda recording: recording.frame_difference)
     changes.fit([code_changes(one) for one in train])
     cuts = [(changes.boundaries(code_changes(one)), one.play.seen.true) for one in held_out]
-    return {
-        "segmenter": {**judge(held_out, best), "settings": best},
-        "segmenter_codes": {**score(cuts), "settings": str(changes.settings)},
-    }
+    return {**score(cuts), "settings": str(changes.settings)}
 
 
 def code_changes(one: Measured) -> Recording:
     """A recording whose signal is how far the code moves from one step to the next."""
     _, n, d = one.vectors.shape
     # Of each window the newest tokens, which know most of what was before; of the first one all.
-    fresh = [one.vectors[0], *(window[n - n * STRIDE // HORIZON :] for window in one.vectors[1:])]
+    fresh = [
+        one.vectors[0],
+        *(window[n - n * one.stride // HORIZON :] for window in one.vectors[1:]),
+    ]
     tokens = np.concatenate(fresh).reshape(-1, d)
     steps = np.repeat(tokens, HORIZON // n, axis=0)
     signal = np.linalg.norm(np.diff(steps, axis=0, prepend=steps[:1]), axis=1)
@@ -174,7 +186,7 @@ def described(
     for one in own:
         segments = segments_of(one, settings)
         windows = [list(segment.windows) for segment in segments]
-        record = {"stride": STRIDE, "horizon": HORIZON}
+        record = {"stride": one.stride, "horizon": HORIZON}
         codes += [
             in_time({**record, "codes": one.indices[w].tolist(), "windows": w}) for w in windows
         ]
@@ -210,7 +222,7 @@ def probe_scores(own: Sequence[Measured]) -> dict[str, Any]:
     """The effective action in the middle of windows, read from velocity and from codes."""
     velocity, labels, groups = [], [], []
     for number, one in enumerate(own):
-        rows = np.array(starts(one.play))
+        rows = np.array(starts(one.play, one.stride))
         windows = one.play.velocity[rows[:, None] + np.arange(HORIZON)]
         velocity.append(windows.reshape(len(rows), -1))
         labels.append(one.play.actions[rows + HORIZON // 2])

@@ -27,6 +27,7 @@ from lit_modules.latent_action.energy import (
     Mode,
     Source,
     energy_name,
+    middle,
     token_energy,
     velocity_energy,
 )
@@ -35,13 +36,10 @@ from lit_modules.latent_action.session import Progress, Session, middle_labels
 from lit_modules.latent_action.tokenizer import Codes, MotionTokenizer
 
 STEP_SECONDS = 0.05
-GUESSES = {  # of a scrolling and of a static game; a report beats them
-    "quantized/token_diff_l2_mean": 0.3,
-    "quantized/l2_mean": 0.3,
-    "prequant/token_diff_l2_mean": 0.5,
-    "prequant/l2_mean": 0.5,
-    "velocity/token_diff_l2_mean": 0.0005,
-    "velocity/l2_mean": 0.0005,
+GUESSES: dict[Source, float] = {  # between a scrolling and a static game; a report beats them
+    "quantized": 0.3,
+    "prequant": 0.5,
+    "velocity": 0.0005,
 }
 
 
@@ -55,7 +53,9 @@ class LitSegmenter(LitVideoModel):
             `energy: velocity`.
         threshold_report: JSON of a calibration that thresholds and smoothing are taken from.
         energy: what is measured: `quantized` or `prequant` tokens, or the `velocity` of the tracks.
-        mode: `token_diff_l2_mean` measures change within a window, `l2_mean` amount.
+        mode: `token_diff_l2_mean` measures change within a window, `l2_mean` amount;
+            `token_diff_l2_middle` and `l2_middle` do so in the stride that the window answers for,
+            which places beginnings and ends more exactly, best with a `data.stride` of 1 or 2.
         on: smoothed energy that opens a segment; null is the report's.
         off: smoothed energy below which it closes; null is the report's, or 0.95 of `on`.
         ema: weight of a new energy in the smoothed one, in (0, 1]; null is the report's, or 0.7.
@@ -109,7 +109,7 @@ class LitSegmenter(LitVideoModel):
             off = told[1] if on is None and off is None else off
             on, ema = told[0] if on is None else on, told[2] if ema is None else ema
         self.thresholds: dict[str, Any] = {
-            "on": GUESSES[self.energy] if on is None else on,
+            "on": GUESSES[energy] if on is None else on,
             "off": off,
             "ema": 0.7 if ema is None else ema,
             "debounce": debounce,
@@ -161,6 +161,9 @@ class LitSegmenter(LitVideoModel):
     def measure(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Codes | None]:
         """Every energy `(b,)` of a batch of windows by its name, and the codes.
 
+        Of the batch it reads `velocity` `(b, T, P, 2)`, `visible`, `still`, `stride` and, where the
+        tokenizer asks for it, `image`.
+
         A still window has energy 0 and the codes of stillness, without a pass through the network.
         """
         still = batch["still"].to(batch["velocity"].device)
@@ -168,11 +171,16 @@ class LitSegmenter(LitVideoModel):
         codes = self.encode(velocity, still, batch.get("image"))
         energies = {}
         tokens = {} if codes is None else {"quantized": codes.quantized, "prequant": codes.prequant}
+        horizon = velocity.shape[1]
         for mode in MODES:
             for source, values in tokens.items():
-                energy = token_energy(values, mode) * ~still
+                part = middle(values.shape[1], horizon, batch["stride"])
+                energy = token_energy(values, mode, part if "middle" in mode else None) * ~still
                 energies[energy_name(cast(Source, source), mode)] = energy
-            energy = velocity_energy(velocity, batch["visible"], mode)
+            part = middle(horizon, horizon, batch["stride"])
+            energy = velocity_energy(
+                velocity, batch["visible"], mode, part if "middle" in mode else None
+            )
             energies[energy_name("velocity", mode)] = energy
         return {name: energies[name].cpu() for name in sorted(energies)}, codes
 
