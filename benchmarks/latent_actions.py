@@ -172,7 +172,7 @@ def markdown(figures: dict[str, Any]) -> list[str]:
 
 LABELS = {
     "segmenter": "**segments**, stride 4",
-    "segmenter_fine": "**segments**, stride 1",
+    "segmenter_fine": "**segments**, stride 2",
     "segmenter_codes": "**changes of code**",
 }
 

@@ -19,8 +19,8 @@ from lit_modules.latent_action.probe import compare_probes
 from lit_modules.latent_action.segmentation import Segment, Segmenter, find_segments
 
 HORIZON = 16  # steps
-STRIDES = {"segmenter": 4, "segmenter_fine": 1}
-"""Steps between windows: what the preset has, and the finest there is."""
+STRIDES = {"segmenter": 4, "segmenter_fine": 2}
+"""Steps between windows: what the preset has, and half of it."""
 BATCH = 256
 QUANTILES = np.linspace(0.05, 0.95, 13)
 CLUSTERS = (None, 2, 3, 4, 6, 8, 12)

@@ -55,7 +55,7 @@ class LitSegmenter(LitVideoModel):
         energy: what is measured: `quantized` or `prequant` tokens, or the `velocity` of the tracks.
         mode: `token_diff_l2_mean` measures change within a window, `l2_mean` amount;
             `token_diff_l2_middle` and `l2_middle` do so in the stride that the window answers for,
-            which places beginnings and ends more exactly, best with a `data.stride` of 1 or 2.
+            which places beginnings and ends more exactly, best with a `data.stride` of 2.
         on: smoothed energy that opens a segment; null is the report's.
         off: smoothed energy below which it closes; null is the report's, or 0.95 of `on`.
         ema: weight of a new energy in the smoothed one, in (0, 1]; null is the report's, or 0.7.
