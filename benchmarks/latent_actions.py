@@ -25,6 +25,7 @@ from benchmarks.latent_segments import (
     STRIDES,
     change_scores,
     cluster_scores,
+    codes_used,
     measure,
     probe_scores,
     segment_scores,
@@ -143,6 +144,10 @@ def judge_tokenizer(
         if kind == "segmenter":  # probe and changes of code are of the windows that presets have
             found["segmenter_codes"] = change_scores(ours, theirs)
             found["probe"] = probe_scores([*ours, *theirs])
+            found["usage"] = {
+                part: codes_used(segmenter, own)
+                for part, own in (("train", ours), ("held_out", theirs))
+            }
     return {**found, "clusters": max(clusters, key=lambda one: one[0])[1]}
 
 
@@ -180,8 +185,9 @@ LABELS = {
 def second_table(figures: dict[str, Any]) -> list[str]:
     """Clusters and probe, means over the tokenizers."""
     lines = [
-        "| game | AMI | ARI | V | clusters, actions | probe: velocity | codes | gain |",
-        "|---|---|---|---|---|---|---|---|",
+        "| game | AMI | ARI | V | clusters, actions | probe: velocity | codes | gain "
+        "| moving tokens: perplexity, codes used |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for game, own in figures.items():
         seeds = list(own.get("seeds", {}).values())
@@ -197,8 +203,11 @@ def second_table(figures: dict[str, Any]) -> list[str]:
         codes = np.mean([one["codes"]["balanced_accuracy"] for one in probes])
         gain = np.mean([one["codes"]["gain"] for one in probes])
         error = np.mean([one["codes"]["gain_standard_error"] for one in probes])
+        used = [one["usage"]["train"] for one in seeds]
+        share = np.mean([one["moving_perplexity_share"] for one in used])
+        alive = 1 - np.mean([one["moving_dead_share"] for one in used])
         lines.append(
             f"| {game} | {ami} | {ari} | {v} | {counts} | {raw:.3f} | {codes:.3f} "
-            f"| {gain:+.3f} ± {error:.3f} |"
+            f"| {gain:+.3f} ± {error:.3f} | {share:.2f}, {alive:.0%} |"
         )
     return lines

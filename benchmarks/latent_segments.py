@@ -17,6 +17,7 @@ from lit_modules.latent_action import clustering, truth
 from lit_modules.latent_action.baselines import Recording, SignalBaseline, score
 from lit_modules.latent_action.probe import compare_probes
 from lit_modules.latent_action.segmentation import Segment, Segmenter, find_segments
+from lit_modules.latent_action.usage import count_codes, usage_of_both
 
 HORIZON = 16  # steps
 STRIDES = {"segmenter": 4, "segmenter_fine": 2}
@@ -40,6 +41,8 @@ class Measured(NamedTuple):
     """`(w, n)`."""
     vectors: NDArray[np.float32]
     """Quantised `(w, n, d)`."""
+    moving: NDArray[np.bool_]
+    """Which tokens stand for motion `(w, n)`."""
 
 
 def starts(play: Play, stride: int) -> range:
@@ -52,7 +55,8 @@ def measure(segmenter: LitSegmenter, play: Play, stride: int) -> Measured:
     """Energies and codes of all windows of a recording."""
     first_steps = starts(play, stride)
     velocity, visible = torch.from_numpy(play.velocity), torch.from_numpy(play.visible)
-    energies, indices, vectors = [], [], []
+    assert segmenter.tokenizer is not None
+    energies, indices, vectors, moving = [], [], [], []
     for batch in np.array_split(np.array(first_steps), len(first_steps) // BATCH + 1):
         rows = torch.from_numpy(batch)[:, None] + torch.arange(HORIZON)  # (b, T)
         windows = velocity[rows]
@@ -61,6 +65,7 @@ def measure(segmenter: LitSegmenter, play: Play, stride: int) -> Measured:
             {"velocity": windows, "visible": visible[rows], "still": still, "stride": stride}
         )
         assert codes is not None
+        moving.append(segmenter.tokenizer.moving_tokens(windows).numpy())
         energies.append({name: values.double().numpy() for name, values in found.items()})
         indices.append(codes.indices.numpy())
         vectors.append(codes.quantized.numpy())
@@ -71,7 +76,20 @@ def measure(segmenter: LitSegmenter, play: Play, stride: int) -> Measured:
         {name: np.concatenate([one[name] for one in energies]) for name in energies[0]},
         np.concatenate(indices),
         np.concatenate(vectors),
+        np.concatenate(moving),
     )
+
+
+def codes_used(segmenter: LitSegmenter, own: Sequence[Measured]) -> dict[str, float]:
+    """How much of the codebook recordings use, each token once."""
+    assert segmenter.codebook_size is not None
+    apart = HORIZON // own[0].stride  # windows that share no step
+    codes, moving = (
+        torch.from_numpy(np.concatenate([getattr(one, name)[::apart] for one in own]))
+        for name in ("indices", "moving")
+    )
+    figures = usage_of_both(count_codes(codes, moving, segmenter.codebook_size))
+    return {name: round(float(value), 4) for name, value in figures.items()}
 
 
 def segments_of(one: Measured, settings: dict[str, Any]) -> list[Segment]:
