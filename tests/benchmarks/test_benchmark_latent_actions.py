@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 pytest.importorskip("ruptures", reason="pip install -e .[peers]")
 
@@ -54,6 +55,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_figures_of_a_game_make_the_tables(checkpoint: Path) -> None:
     train, held_out = [play(0), play(1), play(2)], [play(10), play(11)]
     figures = {part: facts(own) for part, own in (("train", train), ("held_out", held_out))}
@@ -63,11 +65,13 @@ def test_figures_of_a_game_make_the_tables(checkpoint: Path) -> None:
     figures["seeds"] = {"0": found}
     assert found["segmenter_codes"]["boundary_f1_250ms"] > 0.6
     assert found["segmenter"]["boundary_f1_250ms"] > 0.6
+    assert found["segmenter_fine"]["boundary_f1_100ms"] > 0.9  # the middle alone says when
     assert found["clusters"]["actions"] >= 2
     assert -1 <= found["clusters"]["ami"] <= 1
     assert found["probe"]["classes"] == 3
+    assert 0 < found["usage"]["train"]["moving_perplexity_share"] <= 1
     rows = markdown({"Game": figures})
-    assert sum(row.startswith(("| Game", "|  |")) for row in rows) == 7 + 2 + 1
+    assert sum(row.startswith(("| Game", "|  |")) for row in rows) == 7 + 3 + 1
 
 
 def test_times_at_which_segments_meet_count_once_and_ends_of_the_video_do_not() -> None:
@@ -84,9 +88,14 @@ def test_change_of_code_is_where_the_newest_tokens_differ() -> None:
     vectors = np.zeros((3, 16, 2), np.float32)
     vectors[1, 12:] = 1  # steps 16 to 19
     vectors[2] = 1  # steps 20 to 23, and what the windows before have said already
-    signal = code_changes(Measured(own, [], {}, np.zeros((3, 16), np.int64), vectors))
+    signal = code_changes(measured(own, vectors))
     assert np.flatnonzero(signal.frame_difference).tolist() == [16]
     assert signal.seconds.tolist() == own.edges[:-1].tolist()
+
+
+def measured(own: Play, vectors: NDArray[np.float32]) -> Measured:
+    shape = vectors.shape[:2]
+    return Measured(own, 4, [], {}, np.zeros(shape, np.int64), vectors, np.ones(shape, bool))
 
 
 def test_levels_are_on_one_side_only(tmp_path: Path) -> None:
