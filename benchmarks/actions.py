@@ -21,6 +21,7 @@ from torch import Tensor
 from datamodules import AviClipDataModule
 from datamodules.buttons import LEFT, RIGHT
 from lit_modules import LitFlowVideo
+from lit_modules.base import unit
 from lit_modules.checkpoints import load_module
 
 PRESET = "configs/flow/tiny.yaml"
@@ -97,7 +98,7 @@ def generated(
             len(video), first=made, actions=action, first_frames=first, guidance=guidance
         )
         made += len(video)
-        yield (samples.video + 1) / 2, action
+        yield unit(samples.video), action
 
 
 class Probe:

@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 from rich.progress import track
-from torch import Tensor
 
 from benchmarks.mae import parameters
 from benchmarks.videomae import VideoMAE
 from benchmarks.videomae_training import Recipe, VideoMAETraining
 from datamodules import SmbFrameDataModule
 from lit_modules import LitMaskedAutoencoder
+from lit_modules.base import unit
 from lit_modules.checkpoints import load_module
 from lit_modules.mae.baselines import BASELINES, ORACLES
 from lit_modules.metrics import RestorationQuality
@@ -182,23 +182,18 @@ def judge(
     for batch in track(batches, "judging"):
         video = module.scale(batch["video"])
         hidden, pixels = module.masked(batch, video, "tube", mask_ratio)
-        true = as_unit(video)
+        true = unit(video)
         restored = module.restorations(batch, video, hidden)
         made = {
-            OURS: as_unit(restored["state"]),
-            PEER: as_unit(peer.restore(video, hidden)),
+            OURS: unit(restored["state"]),
+            PEER: unit(peer.restore(video, hidden)),
             **{name: fill(true, pixels, batch.get("camera")) for name, fill in fills.items()},
         }
         if "no_state" in restored:
-            made[PLAIN] = as_unit(restored["no_state"])
+            made[PLAIN] = unit(restored["no_state"])
         for name, clip in made.items():
             quality[name].update(clip, true, pixels)
     return {
         name: {figure: round(float(x), 5) for figure, x in metric.compute().items()}
         for name, metric in quality.items()
     }
-
-
-def as_unit(video: Tensor) -> Tensor:
-    """[-1, 1] -> [0, 1]."""
-    return (video + 1) / 2

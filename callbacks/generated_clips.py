@@ -16,6 +16,7 @@ from torch import Tensor
 
 from callbacks.stream_position import rng_states, set_rng_states
 from datamodules.video_io import to_uint8
+from lit_modules.base import unit
 
 GAP = 2
 """Black pixels between the clips of a grid."""
@@ -36,7 +37,7 @@ def draw(trainer: L.Trainer, module: L.LightningModule, num: int, seed: int) -> 
         precision = trainer.precision_plugin.forward_context()
         with torch.no_grad(), averaged_weights(trainer, module), precision:
             video = generator.sample(num, seed).video
-        return to_uint8((video.float() + 1) / 2).cpu()
+        return to_uint8(unit(video.float())).cpu()
     finally:
         set_rng_states(states, module.device)
         for part, training in modes:

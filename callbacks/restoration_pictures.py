@@ -20,6 +20,7 @@ from callbacks.gif_writer import GifWriter
 from callbacks.restorations import GAP, panels, pictures
 from callbacks.stream_position import rng_states, set_rng_states
 from datamodules.video_io import to_uint8
+from lit_modules.base import unit
 from lit_modules.mae.masking import MaskName, hidden_pixels
 
 
@@ -139,7 +140,7 @@ class RestorationPictures(Callback):
         video = module.scale(batch["video"])
         numbers = range(first, first + len(video))
         hidden = module.masks(numbers, video, self.mask, self.mask_ratio)
-        restored = to_uint8((module.restorations(batch, video, hidden)["state"] + 1) / 2).cpu()
+        restored = to_uint8(unit(module.restorations(batch, video, hidden)["state"])).cpu()
         pixels = hidden_pixels(hidden, module.net.encoder.unit_side, video.shape).cpu()
         for true, mask, made in zip(batch["video"].cpu(), pixels, restored, strict=True):
             # (3, t, h, w) -> (t, 3, h, w)

@@ -15,6 +15,11 @@ from lit_modules.checkpoints import load_weights
 from lit_modules.layers.schedule import WarmupCosine
 
 
+def unit(video: Tensor) -> Tensor:
+    """[-1, 1] -> [0, 1], the range of pictures and of their scores."""
+    return (video + 1) / 2
+
+
 class LitVideoModel(L.LightningModule):
     """A LightningModule over uint8 video.
 

@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from lit_modules.base import LitVideoModel
+from lit_modules.base import LitVideoModel, unit
 from lit_modules.flow.conditioning import Conditioning, Given
 from lit_modules.flow.evaluation import GenerationTest
 from lit_modules.flow.factorized_unet import FactorizedVideoUNet
@@ -20,19 +20,13 @@ from lit_modules.flow.path import LinearPath
 from lit_modules.flow.solver import Method, Velocity, integrate
 from lit_modules.flow.time_sampling import TimeSampler
 from lit_modules.flow.unet3d import VideoUNet
-from lit_modules.layers.noise import SampleNoise
+from lit_modules.layers.noise import HELD_OUT, SampleNoise
 from lit_modules.metrics import load_features
 
 TRAINING = ("condition_dropout", "known_share", "time_sampling", "features", "seed")
 SAMPLING = ("steps", "solver", "guidance")
 BINS = 4  # of flow time, for the loss
-HELD_OUT = 1_000_003  # added to the seed wherever nothing is learned
 GOLDEN_RATIO = 0.6180339887498949  # multiples of it, modulo 1, cover [0, 1] evenly
-
-
-def unit(video: Tensor) -> Tensor:
-    """[-1, 1] -> [0, 1]."""
-    return (video + 1) / 2
 
 
 def error(prediction: Tensor, target: Tensor, known: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from torch import Generator, Tensor
 
 MASK = (1 << 64) - 1
 GOLDEN_GAMMA = 0x9E3779B97F4A7C15
+HELD_OUT = 1_000_003
+"""Added to the seed wherever nothing is learned, so that no draw of the training comes again."""
 
 
 class SampleNoise:

@@ -11,8 +11,8 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from lit_modules.base import LitVideoModel
-from lit_modules.layers.noise import SampleNoise
+from lit_modules.base import LitVideoModel, unit
+from lit_modules.layers.noise import HELD_OUT, SampleNoise
 from lit_modules.mae.autoencoder import MaskedAutoencoder, Prediction
 from lit_modules.mae.cubes import CELL, Grid, cube_places, grid_of, pad
 from lit_modules.mae.curriculum import Curriculum
@@ -40,14 +40,8 @@ TRAINING = (
     *("mask", "mask_ratio", "curriculum", "decoded_cubes", "state_dropout", "loss_weights"),
     *("dynamic_weights", "normalised_target", "checkpointing", "lpips", "fid", "seed"),
 )
-HELD_OUT = 1_000_003  # added to the seed wherever nothing is learned
 NOT_DECAYED = ("in_unit", "place", "time", "missing", "hidden_cube", "of_region", "nearness")
 LOSSES = {"reconstruction": 1.0, "spatial": 0.3, "temporal": 0.2, "state": 0.1}
-
-
-def unit(video: Tensor) -> Tensor:
-    """[-1, 1] -> [0, 1]."""
-    return (video + 1) / 2
 
 
 class LitMaskedAutoencoder(LitVideoModel):

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from lit_modules import LitFlowVideo
-from lit_modules.flow.module import error, unit
+from lit_modules.base import unit
+from lit_modules.flow.module import error
 
 SMALL = {"size": (8, 8), "clip_length": 6, "widths": [16, 32], "depths": [1, 1], "time_dim": 16}
 

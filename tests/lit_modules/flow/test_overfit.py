@@ -6,7 +6,7 @@ from made_recordings import scroll
 from torch.nn.functional import mse_loss
 
 from lit_modules import LitFlowVideo, Muon
-from lit_modules.flow.module import unit
+from lit_modules.base import unit
 
 
 @pytest.mark.slow
