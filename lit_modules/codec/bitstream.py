@@ -10,41 +10,30 @@ searched through.
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from contextlib import suppress
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_modules.codec.fields import BitstreamError
-from lit_modules.codec.groups import Head, Index, pack_head, pack_index, unpack_head
-from lit_modules.codec.header import (
-    LONGEST_HEADER,
-    MAGIC,
-    Header,
-    cut_header,
-    pack_header,
-    unpack_header,
-)
-from lit_modules.codec.records import (
+from lit_modules.codec.container.fields import BitstreamError
+from lit_modules.codec.container.groups import Head, pack_head, pack_index, unpack_head
+from lit_modules.codec.container.header import Header, pack_header
+from lit_modules.codec.container.layout import Layout, pack_end
+from lit_modules.codec.container.records import (
     MOST_BYTES,
     MOST_PARTS,
-    Catalogue,
     Kind,
     Record,
-    Records,
     pack_record,
 )
 
 __all__ = ["BitstreamError", "Group", "GroupRate", "Header", "LavReader", "LavWriter"]
 
-END = b"LAVE"
-LONGEST_END = 8
-SEARCHED_FOR_HEADER = 1 << 24  # bytes at either end of the file
+SLACK = 1 << 20  # bytes of a group beside what it holds
 
 
 class Group(NamedTuple):
@@ -158,8 +147,7 @@ class LavWriter:
         """Writes index, header and end; nothing can be added after it."""
         index = pack_record(Kind.INDEX, 0, 0, pack_index(self._index), self._seed)
         trailer = index + self._packed
-        trailer += len(trailer).to_bytes(4, "little") + END
-        self.bytes_written += self._file.write(trailer)
+        self.bytes_written += self._file.write(trailer + pack_end(trailer))
 
 
 class LavReader:
@@ -174,31 +162,25 @@ class LavReader:
         BitstreamError: it is another kind of file, of a newer version, or has lost its header.
     """
 
-    header: Header
-    damage: list[str]
-    """What is wrong with the file, a line each; lost groups once `groups` has come past them.
-    What is missing of a group that is not lost, the group says."""
-
     def __init__(self, file: BinaryIO) -> None:
-        self.damage = []
-        self._records = Records(file, seed=0)
-        packed = self._find_header()
-        self.header = unpack_header(packed)
-        self._records.seed = zlib.crc32(packed)
-        self._index = self._find_index(packed)
-        self._catalogue: Catalogue | None = None
-        if self._index is None:
-            self._search()
+        self._layout = Layout(file)
+        self.header = self._layout.header
+        self.damage = self._layout.damage
+        """What is wrong with the file, a line each; lost groups once `groups` has come past them.
+        What is missing of a group that is not lost, the group says."""
 
     @property
     def frames(self) -> int | None:
         """Frames of the video, lost ones too; None if the index is lost."""
-        return None if self._index is None else self._index.first_frames[-1]
+        return None if self._layout.index is None else self._layout.index.first_frames[-1]
 
     def groups(self) -> Iterator[Group]:
-        """All groups of which something is left, in order, one at a time in memory."""
+        """All groups of which something is left, in order, one at a time in memory.
+
+        Lost ones are left out and named in `damage`; `first_frame` tells how many frames they had.
+        """
         expected = 0
-        for number in self._numbers():
+        for number in self._layout.numbers():
             try:
                 group = self.group(number)
             except BitstreamError:
@@ -206,160 +188,82 @@ class LavReader:
             self._note_lost(expected, number)
             expected = number + 1
             yield group
-        if self._index is not None:
-            self._note_lost(expected, len(self._index.frames))
+        if self._layout.index is not None:
+            self._note_lost(expected, len(self._layout.index.frames))
 
     def group(self, number: int) -> Group:
-        """One group, where the index says or, if it is not whole there, by searching the file.
+        """One group, from where the index says or, if it is not whole there, from anywhere.
 
         Raises:
             BitstreamError: nothing is left of it, or there is none of that number.
         """
-        records = self._of_group(number)
-        size = sum(record.end - record.data for record in records)
-        if not records or size > 2 * MOST_BYTES:
-            raise BitstreamError(f"group {number} is lost" if records else self._no_group(number))
-        damaged = []
-        head = None
-        for kind in (Kind.HEAD, Kind.TAIL):
-            try:
-                data = next(self._records.data(r) for r in records if r.kind == kind)
-                head = head or unpack_head(number, data, self.header)
-            except (StopIteration, BitstreamError):
-                damaged.append(f"group {number}: {kind.name.lower()} is damaged or lost")
+        records = self._layout.group(number)
+        if not records and number not in self._layout.numbers():
+            last = max(self._layout.numbers(), default=-1)
+            raise BitstreamError(f"group {number} is not among the groups 0 to {last} of the file")
+        if not records or sum(record.end - record.data for record in records) > MOST_BYTES + SLACK:
+            raise BitstreamError(f"group {number} is lost")
+        head = self._head(number, records)
+        known = head or self._nominal_head(number, records)
         stored = {record.part: record for record in records if record.kind == Kind.PACKET}
-        shared = None if head is None else head.shared
-        if head is None:
-            head = self._nominal_head(number, max(stored, default=-1) + 1)
-            damaged.append(f"group {number}: times are nominal, what its packets share is lost")
         packets = [
-            self._records.data(stored[part]) if part in stored else None
-            for part in range(head.packets)
+            self._layout.data(stored[part]) if part in stored else None
+            for part in range(known.packets)
         ]
+        kinds = {record.kind for record in records}
+        damaged = [kind.name.lower() for kind in (Kind.HEAD, Kind.TAIL) if kind not in kinds]
+        damaged += ["times (now nominal) and what packets share"] if head is None else []
         damaged += [
-            f"group {number}: packet {part} of {head.packets} is damaged or lost"
-            for part, packet in enumerate(packets)
-            if packet is None
+            f"packet {part} of {known.packets}"
+            for part in range(known.packets)
+            if part not in stored
         ]
-        return Group(number, head.first_frame, head.seconds, packets, shared, damaged)
+        damaged = [f"group {number}: {what} damaged or lost" for what in damaged]
+        shared = None if head is None else head.shared
+        return Group(number, known.first_frame, known.seconds, packets, shared, damaged)
 
     def rates(self) -> list[GroupRate]:
         """What each group costs; reads the whole file."""
         rates = []
         for group in self.groups():
-            stored = sum(record.end - record.start for record in self._of_group(group.number))
-            packets = sum(len(packet or b"") for packet in group.packets)
-            heads = 2 - sum("head is" in line or "tail is" in line for line in group.damaged)
+            records = self._layout.group(group.number)
+            stored = sum(record.end - record.start for record in records)
+            heads = sum(record.kind != Kind.PACKET for record in records)
             shared = heads * len(group.shared or b"")
-            count = len(group.seconds)
-            span = float(group.seconds[-1] - group.seconds[0])
-            lasts = span * count / (count - 1) if span > 0 else count / self.header.fps
+            packets = sum(len(packet or b"") for packet in group.packets)
             sizes = (packets, shared, stored - packets - shared)
+            frames, lasts = len(group.seconds), self._duration(group.seconds)
             rates.append(
-                GroupRate(group.number, group.first_frame, count, lasts, *sizes, group.damaged)
+                GroupRate(group.number, group.first_frame, frames, lasts, *sizes, group.damaged)
             )
         return rates
 
-    def _find_header(self) -> bytes:
-        """The packed header at the front, else a copy of it near either end."""
-        records = self._records
-        front = records.read(0, LONGEST_HEADER)
-        if packed := cut_header(front):
-            return packed
-        for start in (0, max(0, records.size - SEARCHED_FOR_HEADER)):
-            data = records.read(start, SEARCHED_FOR_HEADER)
-            for match in islice(re.finditer(re.escape(MAGIC), data), 100):
-                if packed := cut_header(data[match.start() : match.start() + LONGEST_HEADER]):
-                    self.damage.append("the header is damaged; its second copy was read")
-                    return packed
-        if not front:
-            raise BitstreamError("the file is empty; a .lav file begins with a header")
-        if not front.startswith(MAGIC):
-            raise BitstreamError(
-                f"no .lav file: it begins with {front[:8]!r}, not with {MAGIC!r}; "
-                "`generate.py compress` makes one"
-            )
-        raise BitstreamError("the header is damaged and no copy is left; the file is unreadable")
+    def _head(self, number: int, records: list[Record]) -> Head | None:
+        """What the head of a group says, else its tail."""
+        for record in records:
+            if record.kind in (Kind.HEAD, Kind.TAIL):
+                with suppress(BitstreamError):
+                    return unpack_head(number, self._layout.data(record), self.header)
+        return None
 
-    def _find_index(self, packed: bytes) -> Index | None:
-        """The index that the end of the file leads to, if all from there on is whole."""
-        records = self._records
-        end = records.size - LONGEST_END
-        distance, mark = records.read(end, 4), records.read(end + 4, 4)
-        record = records.at(end - int.from_bytes(distance, "little"))
-        if mark != END or record is None or record.kind != Kind.INDEX:
-            return None
-        if end - record.end != len(packed) or records.read(record.end, len(packed)) != packed:
-            self.damage.append("the second copy of the header is damaged")
-        return self._unpack_index(record, len(packed))
-
-    def _unpack_index(self, record: Record, first: int) -> Index | None:
-        try:
-            return Index.unpack(self._records.data(record), first, self.header)
-        except BitstreamError:
-            return None
-
-    def _search(self) -> None:
-        """Looks through the whole file for records, and for the index among them."""
-        self._catalogue = Catalogue(self._records.search())
-        if self._records.given_up_at is not None:
-            self.damage.append(f"nothing was read from byte {self._records.given_up_at} on")
-        if self._index is None:
-            found = (self._unpack_index(record, 0) for record in self._catalogue.indices())
-            self._index = next((index for index in found if index), None)
-            self.damage.append(
-                "the index is missing, the file was cut off or not closed; groups were searched for"
-                if self._index is None
-                else "the end of the file is damaged; groups were searched for"
-            )
-
-    def _of_group(self, number: int) -> list[Record]:
-        """The sound records of a group."""
-        if self._catalogue is None and self._index is not None:
-            if not 0 <= number < len(self._index.frames):
-                return []
-            start, end = self._index.starts[number : number + 2]
-            records = list(self._records.row(start, end))
-            packets = range(self._index.packets[number])
-            expected = [(Kind.HEAD, 0), *((Kind.PACKET, part) for part in packets), (Kind.TAIL, 0)]
-            whole = [(kind, number, part) for kind, part in expected]
-            if [record[:3] for record in records] == whole:
-                return records
-            self.damage.append(
-                f"bytes {start} to {end - 1} are not whole; groups were searched for"
-            )
-            self._search()
-        assert self._catalogue is not None
-        return self._catalogue.group(number)
-
-    def _numbers(self) -> Sequence[int]:
-        """Numbers of the groups that may be there."""
-        if self._index is not None:
-            return range(len(self._index.frames))
-        assert self._catalogue is not None
-        return self._catalogue.groups
-
-    def _nominal_head(self, number: int, packets: int) -> Head:
-        """What head and tail of a group would most likely have said."""
+    def _nominal_head(self, number: int, records: list[Record]) -> Head:
+        """What head and tail of a group most likely said."""
         frames, first = self.header.group_frames, number * self.header.group_frames
-        if self._index is not None and number < len(self._index.frames):
-            frames, packets = self._index.frames[number], self._index.packets[number]
-            first = self._index.first_frames[number]
+        packets = 1 + max((r.part for r in records if r.kind == Kind.PACKET), default=-1)
+        if (index := self._layout.index) is not None:
+            frames, packets = index.frames[number], index.packets[number]
+            first = index.first_frames[number]
         return Head(packets, first, (first + np.arange(frames)) / self.header.fps, b"")
 
-    def _no_group(self, number: int) -> str:
-        """Why there is nothing to give."""
-        numbers = self._numbers()
-        if number in numbers:
-            return f"group {number} is lost"
-        last = max(numbers, default=-1)
-        return f"group {number} is not in the file, whose groups are 0 to {last}"
+    def _duration(self, seconds: NDArray[np.float64]) -> float:
+        """How long frames are shown, the last as long as the others in the mean."""
+        frames, span = len(seconds), float(seconds[-1] - seconds[0])
+        return span * frames / (frames - 1) if span > 0 else frames / self.header.fps
 
     def _note_lost(self, start: int, end: int) -> None:
         """Names groups `start` to `end - 1`."""
-        if start < end:
-            line = f"group {start} is lost"
-            if end - start > 1:
-                line = f"groups {start} to {end - 1} are lost"
-            if line not in self.damage:
-                self.damage.append(line)
+        line = f"group {start} is lost"
+        if end - start > 1:
+            line = f"groups {start} to {end - 1} are lost"
+        if start < end and line not in self.damage:
+            self.damage.append(line)

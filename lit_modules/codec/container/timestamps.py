@@ -13,7 +13,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_modules.codec.fields import BitstreamError, Fields, signed
+from lit_modules.codec.container.fields import BitstreamError, Fields, signed
 
 CLOCKS = (  # ticks a second; a file stores a clock's place in this list, after the frame rate's
     *(Fraction(rate) for rate in (1_000, 90_000, 1_000_000, 60, 1_000_000_000)),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from lit_modules.codec.fields import BitstreamError
+from lit_modules.codec.container.fields import BitstreamError
 
 MAGIC = b"LAV\0"
 VERSION = 1

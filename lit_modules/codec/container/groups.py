@@ -9,10 +9,10 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_modules.codec.fields import BitstreamError, Fields, signed, unsigned
-from lit_modules.codec.header import Header
-from lit_modules.codec.records import MOST_PARTS
-from lit_modules.codec.timestamps import pack_seconds, unpack_seconds
+from lit_modules.codec.container.fields import BitstreamError, Fields, signed, unsigned
+from lit_modules.codec.container.header import Header
+from lit_modules.codec.container.records import MOST_PARTS
+from lit_modules.codec.container.timestamps import pack_seconds, unpack_seconds
 
 
 class Head(NamedTuple):
@@ -38,8 +38,8 @@ def unpack_head(number: int, data: bytes, header: Header) -> Head:
     frames = fields.unsigned(1, header.group_frames)
     packets = fields.unsigned(0, MOST_PARTS)
     first = fields.signed() + number * header.group_frames
-    if first < 0:
-        raise BitstreamError(f"group {number} begins at frame {first}")
+    if not 0 <= first <= number * header.group_frames:
+        raise BitstreamError(f"group {number} cannot begin at frame {first}")
     seconds = unpack_seconds(fields.take(fields.unsigned()), frames, first, header.fps)
     return Head(packets, first, seconds, fields.take(fields.rest))
 

@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import re
 import zlib
-from array import array
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import BinaryIO, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lit_modules.codec.fields import LONGEST, BitstreamError, Fields, unsigned
+from lit_modules.codec.container.fields import LONGEST, BitstreamError, Fields, unsigned
 
 MARK = 0xAB
 MOST_GROUPS = 1 << 20  # ten days of groups of 32 frames
@@ -143,38 +139,3 @@ class Records:
                 else:
                     found = self.MARKS.search(chunk, found.start() + 1)
             start = next_start
-
-
-class Catalogue:
-    """Where each record of a file lies, the first of those that say they are the same.
-
-    Args:
-        records: in the order of the file.
-    """
-
-    def __init__(self, records: Iterator[Record]) -> None:
-        rows = array("q")
-        for record in records:
-            rows.extend(record)
-        table = np.array(rows, np.int64).reshape(-1, 6)
-        # Sorted by group, kind and part; of equal ones the first in the file comes first.
-        self.table: NDArray[np.int64] = table[np.lexsort(table[:, [2, 0, 1]].T)]
-
-    @property
-    def groups(self) -> list[int]:
-        """Numbers of the groups of which something is there, rising."""
-        return [int(group) for group in np.unique(self.table[self.table[:, 0] != Kind.INDEX, 1])]
-
-    def group(self, number: int) -> list[Record]:
-        """The records of a group."""
-        start, end = np.searchsorted(self.table[:, 1], (number, number + 1))
-        return [record for record in rows_of(self.table[start:end]) if record.kind != Kind.INDEX]
-
-    def indices(self) -> list[Record]:
-        """The records that hold an index."""
-        return rows_of(self.table[self.table[:, 0] == Kind.INDEX])
-
-
-def rows_of(table: NDArray[np.int64]) -> list[Record]:
-    """A row `(kind, group, part, start, data, end)` each."""
-    return [Record(Kind(row[0]), *row[1:]) for row in table.tolist()]
