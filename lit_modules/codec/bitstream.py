@@ -10,7 +10,6 @@ searched through.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from lit_modules.codec.container.fields import BitstreamError
 from lit_modules.codec.container.groups import Head, pack_head, pack_index, unpack_head
-from lit_modules.codec.container.header import Header, pack_header
+from lit_modules.codec.container.header import Header, pack_header, seed_of
 from lit_modules.codec.container.layout import Layout, pack_end
 from lit_modules.codec.container.records import (
     MOST_BYTES,
@@ -88,7 +87,7 @@ class LavWriter:
     def __init__(self, file: BinaryIO, header: Header) -> None:
         self.header, self._file = header, file
         self._packed = pack_header(header)
-        self._seed = zlib.crc32(self._packed)
+        self._seed = seed_of(self._packed)
         self._index: list[tuple[int, int, int]] = []  # bytes, frames, packets of each group
         self._frames = 0
         self.bytes_written = file.write(self._packed)

@@ -100,6 +100,14 @@ def cut_header(data: bytes) -> bytes | None:
     return data[: end + 4] if sound else None
 
 
+def seed_of(packed: bytes) -> int:
+    """What the CRCs of a file's records start from: the header's own CRC.
+
+    Not the CRC of the packed header, which is the same for all headers that end in theirs.
+    """
+    return int.from_bytes(packed[-4:], "little")
+
+
 def unpack_header(packed: bytes) -> Header:
     """The header in what `cut_header` gave.
 

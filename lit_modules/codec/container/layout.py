@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -18,6 +17,7 @@ from lit_modules.codec.container.header import (
     LONGEST_HEADER,
     MAGIC,
     cut_header,
+    seed_of,
     unpack_header,
 )
 from lit_modules.codec.container.records import Kind, Record, Records
@@ -48,7 +48,7 @@ class Layout:
         self._records = Records(file, seed=0)
         packed = self._find_header()
         self.header = unpack_header(packed)
-        self._records.seed = zlib.crc32(packed)
+        self._records.seed = seed_of(packed)
         self._catalogue: Catalogue | None = None
         self.index = self._index_at_end(packed)
         """None if it is lost."""

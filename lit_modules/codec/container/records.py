@@ -21,6 +21,7 @@ MOST_PARTS = 1 << 12
 MOST_BYTES = 1 << 28  # of a record
 MOST_RECORDS = 1 << 22  # of a file that has to be searched: 128 MiB of places
 CHUNK = 1 << 20
+WINDOW = 1 << 12
 CRC = 4
 
 
@@ -120,22 +121,16 @@ class Records:
         is one of more than `MOST_RECORDS`.
         """
         start = count = self.checked = 0
-        self.given_up_at = None
-        while start < self.size:
-            if count > MOST_RECORDS or self.checked > 64 * (self.size + CHUNK):
-                self.given_up_at = start
-                return
-            chunk = self.read(start, CHUNK)
-            next_start = start + max(1, len(chunk) - 1)  # a mark may lie across two chunks
-            found = self.MARKS.search(chunk)
-            while found:
-                if record := self.at(start + found.start()):
-                    yield record
-                    count += 1
-                    if record.end >= next_start:
-                        next_start = record.end
-                        break
-                    found = self.MARKS.search(chunk, record.end - start)
-                else:
-                    found = self.MARKS.search(chunk, found.start() + 1)
-            start = next_start
+        patience = 64 * (self.size + CHUNK)
+        while start < self.size and self.checked < patience and count < MOST_RECORDS:
+            window = self.read(start, WINDOW)
+            found = self.MARKS.search(window)
+            if found is None:
+                start += max(1, len(window) - 1)  # a mark may lie across two windows
+            elif record := self.at(start + found.start()):
+                yield record
+                start, count = record.end, count + 1
+            else:
+                start += found.start() + 1
+                self.checked += len(window)
+        self.given_up_at = start if start < self.size else None
