@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +11,13 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from lit_modules.sealed_file import check_seal, survey
+
 if TYPE_CHECKING:
     from lit_modules.base import LitVideoModel
+
+FORMAT = 2
+"""Of the checkpoints that this version writes, as `litarcade_format`; a file without it is of 1."""
 
 
 def load_weights(module: torch.nn.Module, path: str | Path) -> None:
@@ -37,26 +44,104 @@ def load_weights(module: torch.nn.Module, path: str | Path) -> None:
     module.load_state_dict(weights)
 
 
+class DamagedCheckpointError(ValueError):
+    """A file that is not what was written, or no checkpoint; names the newest whole one beside it.
+
+    Attributes:
+        fault: the message without what to do.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.fault = (
+            f"{path} is not a readable checkpoint (cut short, damaged or another format: {reason})"
+        )
+        good, _ = survey(path.parent)
+        remedy = f"take {good}" if good not in (None, path) else "no other of its folder is whole"
+        super().__init__(f"{self.fault}; {remedy}")
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Reads a Lightning checkpoint of tensors and plain types, never arbitrary pickles.
+    """Reads a checkpoint of one of our modules, as `read_file`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_file`; also for a checkpoint of something else.
+    """
+    checkpoint = read_file(path)
+    missing = {"state_dict", "hyper_parameters", "class_name"} - checkpoint.keys()
+    if missing:
+        raise DamagedCheckpointError(Path(path), f"it has no {', '.join(sorted(missing))}")
+    return checkpoint
+
+
+def read_file(path: str | Path) -> dict[str, Any]:
+    """Reads a whole checkpoint of tensors and plain types, never arbitrary pickles.
+
+    What an older version wrote comes back as this one would have written it.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is cut short or is no checkpoint.
+        DamagedCheckpointError: the file is cut short, changed or no checkpoint.
+        ValueError: a newer version wrote it.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}; give the path of a .ckpt file")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        checkpoint["state_dict"], checkpoint["hyper_parameters"], checkpoint["class_name"]
+        check_seal(path)
+        checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
         reason = str(error).strip().splitlines()
+        raise DamagedCheckpointError(path, (reason or [type(error).__name__])[0]) from error
+    return migrated(checkpoint, path)
+
+
+def read_or_newest(path: str | Path) -> tuple[Path, dict[str, Any]]:
+    """Reads a checkpoint or, with a warning, the newest whole one beside a damaged one.
+
+    Returns:
+        The file that was read, and what it holds.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_file`, where no whole one lies beside it.
+    """
+    path = Path(path)
+    try:
+        return path, read_file(path)
+    except DamagedCheckpointError as error:
+        good, _ = survey(path.parent)
+        if good is None or good == path:
+            raise
+        if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) == 0:
+            warnings.warn(f"{error.fault}; going on from {good}", stacklevel=2)
+        return good, read_file(good)
+
+
+def migrated(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A checkpoint of any format so far as one of today's.
+
+    Raises:
+        ValueError: it was written by a newer version.
+    """
+    number = checkpoint.get("litarcade_format", 1)
+    if number not in range(1, FORMAT + 1):
         raise ValueError(
-            f"{path} is not a readable checkpoint (cut short, damaged or another format: "
-            f"{reason[0] if reason else type(error).__name__}); use another file of the same folder"
-        ) from error
-    return dict(checkpoint)
+            f"{path} has format {number}, this version reads formats up to {FORMAT}; "
+            "use the version of LitArcade that wrote it, or a newer one"
+        )
+    for migrate in MIGRATIONS[number - 1 :]:
+        migrate(checkpoint)
+    return checkpoint | {"litarcade_format": FORMAT}
+
+
+def _name_class(checkpoint: dict[str, Any]) -> None:
+    """From 1 to 2: the class is named beside the hyperparameters, no longer only among them."""
+    class_path = checkpoint.get("hyper_parameters", {}).get("_class_path")
+    if class_path is not None:
+        checkpoint.setdefault("class_name", class_path.rpartition(".")[2])
+
+
+MIGRATIONS = [_name_class]
+"""Entry n takes a checkpoint from format n + 1 to n + 2, in place."""
 
 
 def load_module(path: str | Path, device: str | torch.device = "cpu") -> LitVideoModel:
