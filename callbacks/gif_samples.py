@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -108,14 +109,15 @@ class GifSamples(Callback):
             self._write_samples(trainer, pl_module, epoch)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Writes the last GIF."""
-        self._write_last(trainer, pl_module)
+        """Writes the last GIF; a job that is taken away has no time to sample one."""
+        if not self._generates or GracefulStop.of(trainer) in (0, signal.SIGINT):
+            self._write_last(trainer, pl_module)
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         """Writes the last GIF of a run that was cut short."""
-        at_once = isinstance(exception, KeyboardInterrupt) and GracefulStop.stopped(trainer)
+        at_once = isinstance(exception, KeyboardInterrupt) and GracefulStop.of(trainer)
         if not (at_once and self._generates):  # a second Ctrl+C does not wait for samples
             self._write_last(trainer, pl_module)
 

@@ -1,17 +1,24 @@
-"""A run ends between two batches and leaves a checkpoint of its very last step."""
+"""A run that is told to end does so between two batches, with a checkpoint of its last step."""
 
 from __future__ import annotations
 
 import signal
+import threading
+import time
 from types import FrameType
 from typing import Any
 
 import lightning as L
+import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+
+SAME_PRESS = 1.0
+"""Seconds in which a second SIGINT is the first: a terminal sends it, and torchrun hands it on."""
 
 
 class GracefulStop(Checkpoint):
-    """Ctrl+C stops after the batch at hand; a second Ctrl+C stops at once.
+    """Ctrl+C, SIGTERM and SIGUSR1 stop after the batch at hand; a second Ctrl+C stops at once.
 
     An interrupt in the middle of a step would leave weights that have learned from a frame that the
     stream position has not passed, and such a run could not be resumed exactly. However a run ends,
@@ -19,33 +26,57 @@ class GracefulStop(Checkpoint):
     the weights that training goes on from beside averaged ones. Like all that saves checkpoints it
     comes after the callbacks whose state it saves.
 
+    A signal to any one rank stops all of them after the same step. Under SLURM the signal that
+    announces the end of the job (`--signal=USR1@90`) also queues it again, as Lightning does, but
+    at the end of the step; `--ckpt_path last` does the same for other queues.
+
     Args:
         agree_every_n_steps: how often several ranks agree on stopping, in steps; one rank alone
             must not leave the others waiting. A single process stops at once.
     """
 
-    def __init__(self, agree_every_n_steps: int = 10) -> None:
+    def __init__(self, agree_every_n_steps: int = 1) -> None:
         self.agree_every_n_steps = agree_every_n_steps
-        self.interrupted = False
-        self._previous_handler: Any = None
+        self.signal = 0
+        self._since = 0.0
+        self._previous: dict[int, Any] = {}
+        self._over = threading.Event()
+        self._requeue: Any = None
 
     @staticmethod
-    def stopped(trainer: L.Trainer) -> bool:
-        """Whether Ctrl+C ended the run of this trainer."""
+    def of(trainer: L.Trainer) -> int:
+        """Number of the signal that ended the run of this trainer; 0 for none."""
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
-        return any(isinstance(c, GracefulStop) and c.interrupted for c in callbacks)
+        return max((c.signal for c in callbacks if isinstance(c, GracefulStop)), default=0)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Takes over Ctrl+C for the time of the training."""
-        try:
-            self._previous_handler = signal.signal(signal.SIGINT, self._request)
-        except ValueError:  # not the main thread: whoever runs us keeps the signal
-            self._previous_handler = None
+        """Takes over the signals for the time of the training."""
+        self.signal = 0
+        if threading.current_thread() is not threading.main_thread():
+            return  # whoever runs us keeps the signals
+        connector = trainer._signal_connector
+        environment = trainer._accelerator_connector.cluster_environment
+        signals = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
+        if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
+            announced = environment.requeue_signal or signal.SIGUSR1
+            signals.add(announced)
+            self._requeue = announced, connector._slurm_sigusr_handler_fn
+        self._previous = {number: signal.signal(number, self._request) for number in signals}
+        # Lightning's handler of SIGTERM broadcasts from within: the ranks that are in a step of
+        # their own never answer (#20806). Ours, which it calls as well, does without.
+        setattr(connector, "_sigterm_notifier_fn", lambda *_: None)  # noqa: B010
+        # SIGTERM to a whole job would kill the workers that load data, and by that the step at
+        # hand. They inherit that it is blocked; a thread of its own still takes it for us.
+        self._over.clear()
+        threading.Thread(target=self._over.wait, name="signals", daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
     def _request(self, signum: int, frame: FrameType | None) -> None:
-        if self.interrupted:
+        now = time.monotonic()
+        if self.signal == 0:
+            self.signal, self._since = signum, now
+        elif signum == signal.SIGINT and now - self._since > SAME_PRESS:
             raise KeyboardInterrupt
-        self.interrupted = True
 
     def on_train_batch_end(
         self,
@@ -56,17 +87,21 @@ class GracefulStop(Checkpoint):
         batch_idx: int,
     ) -> None:
         """Ends the run here once every rank knows that it should."""
-        if trainer.world_size == 1:
-            stop = self.interrupted
-        elif (batch_idx + 1) % self.agree_every_n_steps == 0:
-            stop = trainer.strategy.reduce_boolean_decision(self.interrupted, all=False)
-        else:
-            stop = False
+        stop = self.signal
+        if trainer.world_size > 1:
+            stop = 0
+            if (batch_idx + 1) % self.agree_every_n_steps == 0:
+                own = torch.tensor(self.signal, device=trainer.strategy.root_device)
+                stop = int(trainer.strategy.reduce(own, reduce_op="max"))
         if stop:
-            self.interrupted = trainer.should_stop = True
+            self.signal, trainer.should_stop = stop, True
+            # Lightning would validate before it stops; whoever sent the signal does not wait.
+            trainer.fit_loop.epoch_loop._skip_next_val = True
         # Of an epoch that is cut short, before Lightning counts it as done.
         if trainer.should_stop or 0 < trainer.max_steps <= trainer.global_step:
             self._save(trainer)
+        if stop and self._requeue is not None and self._requeue[0] == stop:
+            self._queue_again(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Saves the last step of a run of epochs, with what its validation has left.
@@ -76,10 +111,6 @@ class GracefulStop(Checkpoint):
         """
         if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
             self._save(trainer)
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Gives Ctrl+C back."""
-        self._restore_handler()
 
     def _save(self, trainer: L.Trainer) -> None:
         """Brings `last.ckpt` of each checkpoint callback that keeps one up to this step."""
@@ -96,13 +127,42 @@ class GracefulStop(Checkpoint):
                 callback._last_global_step_saved = trainer.global_step
                 callback._last_checkpoint_saved = last
 
+    def _queue_again(self, trainer: L.Trainer) -> None:
+        """Lightning's own: `hpc_ckpt_N.ckpt` in `trainer.default_root_dir`, `scontrol requeue`."""
+        signum, queue_again = self._requeue
+        loggers, trainer.loggers = trainer.loggers, []  # it would close them, and we still write
+        try:
+            queue_again(signum, None)
+        finally:
+            trainer.loggers = loggers
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Gives the signals back, after all that is written at the end."""
+        self._give_back(trainer)
+
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Gives Ctrl+C back."""
-        self._restore_handler()
+        """Gives the signals back."""
+        self._give_back(trainer)
 
-    def _restore_handler(self) -> None:
-        if self._previous_handler is not None:
-            signal.signal(signal.SIGINT, self._previous_handler)
-            self._previous_handler = None
+    def _give_back(self, trainer: L.Trainer) -> None:
+        previous, self._previous = self._previous, {}
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if previous:
+            trainer._signal_connector._original_handlers.update(previous)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+            self._over.set()
+
+
+def exit_status(trainer: L.Trainer) -> int:
+    """128 and the signal that ended a run, as shells count; 1 if its end could not be saved; or 0.
+
+    Rank 0 speaks for all: Lightning kills what is left of a run whose other ranks end in an error.
+    """
+    if not trainer.is_global_zero:
+        return 0
+    stopped = GracefulStop.of(trainer)
+    unsaved = getattr(trainer.strategy.checkpoint_io, "failed", False)
+    return 128 + stopped if stopped else int(unsaved)

@@ -108,6 +108,7 @@ def test_second_interrupt_does_not_wait_for_samples(run, generator, clip_data):
         def on_train_batch_start(self, batch, batch_idx):
             if batch_idx == 4:
                 stop._request(2, None)
+                stop._since -= 2  # two seconds later
                 stop._request(2, None)
 
     module = Impatient()
