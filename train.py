@@ -9,20 +9,23 @@ import sys
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import lightning as L
-from lightning.pytorch.cli import ArgsType, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import datamodules  # noqa: F401  (short class names in YAML)
-from callbacks import GracefulStop
+from callbacks import FiniteLoss
+from callbacks.allowed_imports import allow_our_imports
 from callbacks.clear_errors import OneLineParser, one_line_errors
+from callbacks.graceful_stop import exit_status
+from callbacks.resuming import take_over
 from configs import BASE
 from lit_modules.base import LitVideoModel
-from lit_modules.checkpoints import read_checkpoint
 
 
 class LitArcadeCLI(LightningCLI):
     """LightningCLI with `configs/base.yaml` under every preset."""
 
     def __init__(self, args: ArgsType = None) -> None:
+        allow_our_imports()
         super().__init__(
             LitVideoModel,
             L.LightningDataModule,
@@ -37,22 +40,20 @@ class LitArcadeCLI(LightningCLI):
             args=args,
         )
 
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """`--finite_loss.on_nonfinite` and so on, for every preset."""
+        parser.add_lightning_class_args(FiniteLoss, "finite_loss")
+
     def _parse_ckpt_path(self) -> None:
-        """Refuses an unreadable checkpoint or one of another class before anything is built."""
-        config = self.config[self.config.subcommand]
-        if config.get("ckpt_path"):
-            saved = read_checkpoint(config.ckpt_path)["class_name"]
-            if saved != (asked := config.model.class_path.rpartition(".")[2]):
-                path = config.ckpt_path
-                raise ValueError(f"{path} holds a {saved}, not a {asked}; give its own preset")
-        super()._parse_ckpt_path()
+        """Takes the architecture from the checkpoint to load, which is read before all else."""
+        self.config = take_over(self.parser, self.config)
 
 
 def main(args: ArgsType = None) -> None:
     """Runs the command line; a mistake in it ends in one line."""
     with one_line_errors("train.py"):
         cli = LitArcadeCLI(args)
-    sys.exit(130 if GracefulStop.stopped(cli.trainer) else 0)  # as shells number Ctrl+C
+    sys.exit(exit_status(cli.trainer))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from callbacks.codebook_usage import CodebookUsage
 from callbacks.embedding_writer import EmbeddingWriter
 from callbacks.find_batch_size import FindBatchSize
+from callbacks.finite_loss import FiniteLoss
 from callbacks.gif_samples import GifSamples
 from callbacks.graceful_stop import GracefulStop
 from callbacks.loss_curve import LossCurve
 from callbacks.restoration_pictures import RestorationPictures
 from callbacks.run_summary import RunSummary
+from callbacks.safe_checkpoint import SafeCheckpoint
 from callbacks.segment_writer import SegmentWriter
 from callbacks.step_progress_bar import StepProgressBar
 from callbacks.stream_monitor import StreamMonitor
@@ -17,11 +19,13 @@ __all__ = [
     "CodebookUsage",
     "EmbeddingWriter",
     "FindBatchSize",
+    "FiniteLoss",
     "GifSamples",
     "GracefulStop",
     "LossCurve",
     "RestorationPictures",
     "RunSummary",
+    "SafeCheckpoint",
     "SegmentWriter",
     "StepProgressBar",
     "StreamMonitor",

@@ -26,6 +26,7 @@ REMEDIES = {
     "No space left": OTHER_FOLDER,
     "is not accepted": "--help lists what there is",
     "does not accept option": "--help lists what there is",
+    "is not allowed, denied by": "LITARCADE_ALLOW=package in the environment allows a package",
 }
 
 MISTAKES = (ValueError, OSError, MisconfigurationException, ImportError)
