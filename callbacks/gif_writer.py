@@ -20,7 +20,7 @@ Frames = Callable[[], Iterable[NDArray[np.uint8]]]
 
 
 class GifWriter:
-    """Writes GIFs, at once or by a thread beside the training; a failure is a warning.
+    """Writes GIFs, at once or by a thread beside the training; the first failure is a warning.
 
     Args:
         folder: where the GIFs go; made when the first one is written.
@@ -30,6 +30,7 @@ class GifWriter:
     def __init__(self, folder: Path, event_writers: list[Any]) -> None:
         self.folder = folder
         self._event_writers = event_writers
+        self._warned = False
         self._thread: ThreadPoolExecutor | None = None
         self._job: Future[None] | None = None
 
@@ -58,7 +59,13 @@ class GifWriter:
             write_video(path, clip, fps)
             encoded = path.read_bytes()
         except Exception as error:  # disk full, path blocked, encoder: none is worth the run
-            warnings.warn(f"{path} was not written ({error}); training goes on", stacklevel=2)
+            if not self._warned:
+                self._warned = True
+                warnings.warn(
+                    f"{path} was not written ({error}); training goes on, later GIFs are tried in "
+                    "silence",
+                    stacklevel=2,
+                )
             return
         height, width, _ = clip[0].shape
         value = encoded_picture(tag, encoded, (height, width))

@@ -20,6 +20,7 @@ from rich.table import Table
 from torch import Tensor
 
 from callbacks.atomic_file import replace_file
+from callbacks.event_files import surviving_writers
 
 FIRST, LAST = 500, 100
 ONLINE = {
@@ -55,7 +56,8 @@ class RunSummary(Callback):
         self._summary: dict[str, Any] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Finds where to write."""
+        """Finds where to write; keeps an event file that cannot be written from ending the run."""
+        surviving_writers(trainer)
         log_dir = trainer.log_dir  # on every rank: it is a broadcast
         self._folder = None if log_dir is None else Path(log_dir)
 
