@@ -1,5 +1,6 @@
 """Every LightningModule of the package, so that YAML files use short class names."""
 
+from lit_modules.codec.module import LitVideoCodec
 from lit_modules.flow import LitFlowVideo
 from lit_modules.latent_action.code_lm_module import LitCodeLM
 from lit_modules.latent_action.segmenter_module import LitSegmenter
@@ -18,6 +19,7 @@ __all__ = [
     "LitMotionTokenizer",
     "LitSegmenter",
     "LitStreamingAutoencoder",
+    "LitVideoCodec",
     "Muon",
     "ObGD",
     "WarmupCosine",
