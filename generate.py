@@ -26,6 +26,7 @@ from callbacks.cluster_report import FILES, Clustering, Kind, summary
 from callbacks.cluster_segments import read_segments
 from callbacks.generated_clips import clip_frames, grid_frames
 from callbacks.given_beginning import first_frame, held_buttons
+from callbacks.lav_report import LavReport
 from callbacks.restorations import (
     Restoration,
     hidings_of,
@@ -332,6 +333,23 @@ def cluster(
     print(f"written to {out}; look at {Path(out) / FILES[-1]}")
 
 
+def inspect(input: str, out: str | None = None, overwrite: bool = False) -> None:
+    """Tells what a `.lav` file holds: its header, what each group costs, what is damaged.
+
+    Args:
+        input: file that `compress` wrote.
+        out: folder for `metrics.json` with the same figures; made if missing, unset none is
+            written.
+        overwrite: write over files of an earlier call.
+    """
+    report = LavReport(input)
+    paths = [] if out is None else new_files(out, overwrite, "metrics.json")
+    print("\n".join(report.lines()))
+    for path in paths:
+        path.write_text(json.dumps(report.figures(), indent=2) + "\n")
+        print(f"written to {path}")
+
+
 def new_files(out: str, overwrite: bool, *names: str) -> list[Path]:
     """Paths in the folder `out`, which is made; refuses to write over what is there."""
     paths = [Path(out) / name for name in names]
@@ -385,7 +403,7 @@ def main(args: list[str] | None = None) -> None:
     """Runs the command line; a mistake in it ends in one line and a non-zero exit status."""
     with one_line_errors("generate.py"):
         auto_cli(
-            [sample, reconstruct, restore, cluster, export],
+            [sample, reconstruct, restore, cluster, inspect, export],
             args,
             as_positional=False,
             parser_class=OneLineParser,
