@@ -112,7 +112,7 @@ class CodecNetwork(nn.Module):
         times, rows, columns = grid = grid_of(video, self.encoder.unit_side)
         units = torch.arange(times * rows * columns, device=video.device).expand(len(video), -1)
         latents = from_units(self.encoder(video, units).flatten(0, 1), grid, CELL)
-        added = self.to_codes(latents).float()
+        added: Tensor = self.to_codes(latents).float()
         with torch.autocast(video.device.type, enabled=False):
             vectors: Tensor = (self._cut(video) - self.mean) @ self.basis
         return vectors + added.view(vectors.shape)
