@@ -90,6 +90,7 @@ class LavWriter:
         self._seed = seed_of(self._packed)
         self._index: list[tuple[int, int, int]] = []  # bytes, frames, packets of each group
         self._frames = 0
+        self._closed = False
         self.bytes_written = file.write(self._packed)
         """Up to now."""
 
@@ -113,8 +114,11 @@ class LavWriter:
             shared: what every packet needs, stored twice; with the packets 256 MiB at most.
 
         Raises:
-            BitstreamError: a value is out of range; nothing of the group is written then.
+            BitstreamError: a value is out of range, or the container is closed; nothing of the
+                group is written then.
         """
+        if self._closed:
+            raise BitstreamError("a group comes after the end; add groups before close")
         number = len(self._index)
         if seconds.ndim != 1 or not 1 <= len(seconds) <= self.header.group_frames:
             most = self.header.group_frames
@@ -143,7 +147,10 @@ class LavWriter:
         self.bytes_written += size
 
     def close(self) -> None:
-        """Writes index, header and end; nothing can be added after it."""
+        """Writes index, header and end, once; nothing can be added after it."""
+        if self._closed:
+            return
+        self._closed = True
         index = pack_record(Kind.INDEX, 0, 0, pack_index(self._index), self._seed)
         trailer = index + self._packed
         self.bytes_written += self._file.write(trailer + pack_end(trailer))

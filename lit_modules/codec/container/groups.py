@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lit_modules.codec.container.fields import BitstreamError, Fields, signed, unsigned
 from lit_modules.codec.container.header import Header
-from lit_modules.codec.container.records import MOST_PARTS
+from lit_modules.codec.container.records import MOST_GROUPS, MOST_PARTS
 from lit_modules.codec.container.timestamps import pack_seconds, unpack_seconds
 
 
@@ -59,7 +59,7 @@ class Index(NamedTuple):
         """Reads what `pack_index` packed, for groups that begin at byte `first`.
 
         Raises:
-            BitstreamError: a value is out of range.
+            BitstreamError: a value is out of range, or there are too many.
         """
         fields = Fields(data)
         sizes, frames, packets = [], [], []
@@ -67,6 +67,8 @@ class Index(NamedTuple):
             sizes.append(fields.unsigned(most=1 << 40))
             frames.append(fields.unsigned(1, header.group_frames))
             packets.append(fields.unsigned(most=MOST_PARTS))
+            if len(sizes) > MOST_GROUPS:
+                raise BitstreamError(f"the index tells of more than {MOST_GROUPS} groups")
         starts = list(accumulate(sizes, initial=first))
         return cls(starts, list(accumulate(frames, initial=0)), frames, packets)
 

@@ -135,6 +135,16 @@ def test_file_that_was_never_closed_is_read() -> None:
     assert reader.frames is None
 
 
+def test_closing_twice_ends_the_file_once_and_nothing_follows() -> None:
+    file = io.BytesIO()
+    with LavWriter(file, HEADER) as writer:
+        writer.close()
+        with pytest.raises(BitstreamError, match="before close"):
+            writer.add_group(np.zeros(1), [])
+    reader, groups = read(file.getvalue())
+    assert (reader.damage, groups) == ([], [])
+
+
 def test_golden_file_is_written_and_read_alike() -> None:
     """Synthetic tiles; what is in it was laid down once and holds for version 1 for ever."""
     header = Header("palette", 16, 16, 60000 / 1001, 4, {"palette": "tiles", "ä": [1, None, 0.5]})
