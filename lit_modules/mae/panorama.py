@@ -23,8 +23,9 @@ def borrow(
     """Pixels of hidden cubes that visible units show at other times.
 
     What the game draws moves through the picture as its camera does the other way, so a pixel is
-    looked up by its place in the level. A camera that is further than a picture's width from where
-    it is furthest left is in another place of the game: its frame neither gives nor takes.
+    looked up by its place in the level. A camera that is further than one and a half pictures from
+    where it is in the middle of the clip's places is elsewhere in the game: its frame neither gives
+    nor takes.
 
     Args:
         video: `(b, c, t, h, w)`; only the visible units are read.
@@ -35,7 +36,7 @@ def borrow(
         camera: its place in pixels to the right, `(b, t)`; NaN where it is not known.
     """
     b, c, _, h, w = video.shape
-    width = 2 * w
+    width = 4 * w
     place, placed = offsets(camera, w)
 
     at, there = lookup(unit_places(units, grid), sides[0], place, placed, width)
@@ -55,7 +56,10 @@ def borrow(
 
 
 def offsets(camera: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Pixels from where the camera is furthest left, and whether they are known and few.
+    """Pixels from the left end of a canvas of four pictures, and whether they are known and fit.
+
+    The middle one of the camera's places (their median) lies in the middle of the canvas, so a
+    single frame from elsewhere, as when a level begins anew, leaves the others where they are.
 
     Args:
         camera: `(b, t)`, NaN where it is not known.
@@ -65,9 +69,9 @@ def offsets(camera: Tensor, width: int) -> tuple[Tensor, Tensor]:
         int64 and bool `(b, t)`.
     """
     known = ~camera.isnan()
-    first = camera.masked_fill(~known, torch.inf).amin(1, keepdim=True)
-    place = (camera - first).round().nan_to_num(-1)
-    fits = known & (place >= 0) & (place <= width)
+    middle = camera.nanmedian(1, keepdim=True).values
+    place = (camera - middle + 1.5 * width).round().nan_to_num(-1)
+    fits = known & (place >= 0) & (place <= 3 * width)
     return place.masked_fill(~fits, 0).long(), fits
 
 

@@ -1,5 +1,6 @@
 """What the camera has passed is found again, to the pixel, and nothing hidden is."""
 
+import pytest
 import torch
 
 from lit_modules.mae.cubes import FRAMES, cut, to_units
@@ -27,8 +28,9 @@ def looked_up(camera: torch.Tensor, told: torch.Tensor | None = None):
     return video, hidden, got, true
 
 
-def test_pixels_that_another_frame_shows_are_exact_and_all_of_them_found() -> None:
-    camera = torch.tensor([5, 9, 14, 20, 27, 33, 40, 46])
+@pytest.mark.parametrize("step", [(5, 9, 14, 20, 27, 33, 40, 46), tuple(range(0, 160, 20))])
+def test_pixels_that_another_frame_shows_are_exact_and_all_of_them_found(step) -> None:
+    camera = torch.tensor(step)  # the second passes more than two pictures
     video, hidden, got, true = looked_up(camera)
     known = got.known[0]
     torch.testing.assert_close(got.pixels[0][known], true[known], atol=1e-6, rtol=0)
@@ -52,11 +54,12 @@ def test_a_camera_that_stands_still_shows_nothing_new_under_tubes() -> None:
     assert not got.known.any()
 
 
-def test_frames_of_unknown_or_far_away_cameras_neither_give_nor_take() -> None:
+@pytest.mark.parametrize("elsewhere", [200.0, -500.0])
+def test_frames_of_unknown_or_far_away_cameras_neither_give_nor_take(elsewhere) -> None:
     camera = torch.tensor([5, 9, 14, 20, 27, 33, 40, 46])
     told = camera.float()
     told[3] = torch.nan
-    told[6] = 200.0  # through a pipe
+    told[6] = elsewhere  # through a pipe, or back at the beginning
     _, hidden, got, true = looked_up(camera, told)
     known = got.known[0]
     torch.testing.assert_close(got.pixels[0][known], true[known], atol=1e-6, rtol=0)
