@@ -107,7 +107,7 @@ def main(argv: list[str]) -> dict[str, Any]:
         "mask_ratio": options.mask_ratio,
         "parameters": {"HST-MAE": parameters(module.net), PEER: parameters(peer)},
         "training": {
-            "HST-MAE": {"cpu_minutes": run.seconds * options.threads / 60, "steps": run.steps},
+            "HST-MAE": {"core_minutes": run.seconds * options.threads / 60, "steps": run.steps},
             PEER: history,
         },
         "threads": options.threads,
