@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from jsonargparse import set_parsing_settings
 
@@ -19,4 +20,17 @@ def allow_our_imports() -> None:
     given = os.environ.get("LITARCADE_ALLOW", "").replace(",", " ").split()
     set_parsing_settings(
         import_path_denylist=["*", *LOADERS], import_path_allowlist=[*OURS, *given]
+    )
+
+
+def refusal(message: str) -> str | None:
+    """What to say where an error of the parser, of many lines, is such a refusal."""
+    refused = re.search(r"Importing '([\w.]+)' is not allowed", message)
+    if refused is None:
+        return None
+    path = refused[1]
+    package = path.partition(".")[0]
+    return (
+        f"{path} is no class of {', '.join(OURS)} and was not imported; "
+        f"LITARCADE_ALLOW={path if package in OURS else package} in the environment allows it"
     )

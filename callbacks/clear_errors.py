@@ -12,6 +12,8 @@ from typing import NoReturn
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 
+from callbacks.allowed_imports import refusal
+
 OTHER_FOLDER = "choose another folder (--trainer.logger.save_dir or --out)"
 LESS_MEMORY = (
     "lower data.batch_size (or data.streams), data.clip_length and model.clip_length, "
@@ -26,7 +28,6 @@ REMEDIES = {
     "No space left": OTHER_FOLDER,
     "is not accepted": "--help lists what there is",
     "does not accept option": "--help lists what there is",
-    "is not allowed, denied by": "LITARCADE_ALLOW=package in the environment allows a package",
 }
 
 MISTAKES = (ValueError, OSError, MisconfigurationException, ImportError)
@@ -82,6 +83,7 @@ def one_line(program: str, message: str) -> str:
     A value that fits none of several types is answered by the reason of each; the first is that of
     the class which was asked for, the others say that it is not null.
     """
+    message = refusal(message) or message
     union = r"Does not validate against any of the Union subtypes.*?Errors:\s*- "
     message = re.sub(union + r"(.*?)\s*(\n\s*- .*|$)", r"\1", message, flags=re.DOTALL)
     remedies = [remedy for sign, remedy in REMEDIES.items() if sign in message]

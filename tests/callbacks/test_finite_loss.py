@@ -50,7 +50,7 @@ def finite(checkpoint):
 @pytest.mark.parametrize("every", [1, 50])
 def test_ruined_run_stops_and_saves_nothing_of_it(run, learner, what, at, good, every):
     guard = FiniteLoss("stop", check_every_n_steps=every)
-    with pytest.raises(NonFiniteLossError, match=rf"not finite at step .*step={good}\.ckpt"):
+    with pytest.raises(NonFiniteLossError, match=r"not finite at step .*last\.ckpt"):
         fit(run, ruined(learner, at, what), guard, steps=10)
     checkpoints = saved(run)
     assert max(c["global_step"] for c in checkpoints.values()) == good
@@ -63,7 +63,7 @@ def test_rollback_goes_on_from_the_checkpoint_with_the_frames_that_follow(
     run, learner, what, every
 ):
     module = ruined(learner, 5, what)
-    with pytest.warns(UserWarning, match=r"going back to .*step=4\.ckpt.*rollback 1 of at most 3"):
+    with pytest.warns(UserWarning, match=r"going back to .*last\.ckpt.*rollback 1 of at most 3"):
         trainer, _ = fit(run, module, FiniteLoss("rollback", every), steps=10)
     assert trainer.global_step == 10
     assert module.seen == list(range(10))  # data and steps go on
@@ -122,8 +122,8 @@ def test_rollbacks_are_counted(run, learner):
         fit(run, Hopeless(), FiniteLoss("rollback", 1, max_rollbacks=2), steps=20)
 
 
-def test_guard_changes_nothing_in_a_run_that_is_well(run, learner):
-    _, with_guard = fit(run, learner(), FiniteLoss("rollback", 2), steps=6)
+def test_guard_changes_nothing_in_a_run_that_is_well(run):
+    _, with_guard = fit(run, None, FiniteLoss("rollback", 2), steps=6)
     _, without = run.fit([StreamPosition()], steps=6)
     assert with_guard.errors == without.errors
 

@@ -13,13 +13,13 @@ from lit_modules import sealed_file
 from lit_modules.sealed_file import check_seal
 
 
-def saver(**more):
+def saver(keep):
     return ModelCheckpoint(
         every_n_train_steps=1,
         filename="{step}",
         save_last=True,
         enable_version_counter=False,
-        **more,
+        save_top_k=keep,
     )
 
 
@@ -27,10 +27,10 @@ def names(trainer):
     return sorted(x.name for x in Path(trainer.checkpoint_callback.dirpath).iterdir())
 
 
-def fit(run, steps, **more):
+def fit(run, steps, keep=1, **more):
     plugin = SafeCheckpoint()
     options = {"enable_checkpointing": True, "plugins": [plugin]} | more
-    trainer, module = run.fit([saver(), StreamPosition()], steps=steps, **options)
+    trainer, module = run.fit([saver(keep), StreamPosition()], steps=steps, **options)
     return trainer, module, plugin
 
 
@@ -62,14 +62,12 @@ def test_full_disk_is_said_and_the_last_good_checkpoint_stays(run, monkeypatch, 
 
 
 def test_resume_goes_on_from_the_newest_whole_one(run):
-    trainer, whole, _ = fit(run, 6)
-    cut = Path(trainer.checkpoint_callback.dirpath) / "last.ckpt"
-    older = cut.with_name("older.ckpt")
-    run.fit([StreamPosition()], steps=3)[0]
-    trainer, _, _ = fit(run, 3)
-    older.write_bytes((Path(trainer.checkpoint_callback.dirpath) / "step=3.ckpt").read_bytes())
-    for path in (cut, cut.with_name("step=6.ckpt")):
+    trainer, whole, _ = fit(run, 6, keep=-1)
+    folder = Path(trainer.checkpoint_callback.dirpath)
+    for name in ("last", "step=6", "step=5", "step=4"):
+        path = folder / f"{name}.ckpt"
         path.write_bytes(path.read_bytes()[:5000])
-    with pytest.warns(UserWarning, match=r"last\.ckpt is not a readable.*going on from .*older"):
-        _, resumed, _ = fit(run, 6, ckpt_path=str(cut))
+    last = str(folder / "last.ckpt")
+    with pytest.warns(UserWarning, match=r"last\.ckpt is not a readable.*going on from .*step=3"):
+        _, resumed, _ = fit(run, 6, ckpt_path=last)
     assert resumed.errors == whole.errors[3:]

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ class Send(Callback):
         if trainer.global_step == self.step and trainer.global_rank == self.rank:
             for process in [*self.to(), os.getpid()]:
                 os.kill(process, self.number)
+            while not GracefulStop.of(trainer):  # another thread takes SIGTERM, when it comes to it
+                time.sleep(0.001)
 
 
 def children():
@@ -75,7 +78,8 @@ def test_stopped_run_does_not_stay_to_validate(run, generator, clip_data):
             validated.append(self.trainer.global_step)
 
     stop = Send(signal.SIGTERM, step=8)
-    trainer, _ = fit(run, stop, module=Validating(), data=clip_data(), steps=6, max_epochs=3)
+    epochs = {"steps": 6, "max_epochs": 3, "num_sanity_val_steps": 0}
+    trainer, _ = fit(run, stop, module=Validating(), data=clip_data(), **epochs)
     assert trainer.global_step == 9
     assert set(validated) == {6}
 
