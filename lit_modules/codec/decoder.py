@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lit_modules.mae.attention import initialise
@@ -83,7 +84,8 @@ def borrow(codes: Tensor, known: Tensor) -> Tensor:
         known: bool `(b, T, H, W)`.
 
     Returns:
-        `(b, T, H, W, c)`; zero where no time is known.
+        `(b, T, H, W, c)`; where no time is known the mean of the known neighbours at its own, zero
+        where there are none.
     """
     times = torch.arange(codes.shape[1], device=codes.device)[:, None, None]
     never = codes.shape[1]
@@ -91,4 +93,12 @@ def borrow(codes: Tensor, known: Tensor) -> Tensor:
     future = torch.where(known, times, never).flip(1).cummin(1).values.flip(1)
     source = torch.where(past >= 0, past, future)
     found = codes.gather(1, source.clamp(max=never - 1)[..., None].expand_as(codes))
-    return found * (source < never)[..., None]
+    return torch.where((source < never)[..., None], found, around(codes, known))
+
+
+def around(codes: Tensor, known: Tensor) -> Tensor:
+    """Means of the known among the 3x3 cubes about each, `(b, T, H, W, c)` as the codes."""
+    counted = torch.cat([codes * known[..., None], known[..., None].to(codes.dtype)], -1)
+    planes = counted.flatten(0, 1).permute(0, 3, 1, 2)  # (b * T, c + 1, H, W)
+    means = F.avg_pool2d(planes, 3, 1, 1).permute(0, 2, 3, 1).view(counted.shape)
+    return means[..., :-1] / means[..., -1:].clamp_min(1e-3)

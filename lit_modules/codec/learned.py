@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lit_modules.codec.concealment import conceal
-from lit_modules.codec.motion import Frames, Mask, compose, cube_errors, movements, shifted
+from lit_modules.codec.motion import (
+    Frames,
+    Mask,
+    compose,
+    continued,
+    cube_errors,
+    movements,
+    shifted,
+)
 from lit_modules.codec.packets import SHIFTED, UNKNOWN, Array, CubeCoder, Lattice
 from lit_modules.codec.shared import LONGEST, Shared, from_steps, to_steps, unpack
 from lit_modules.codec.tiles import Tiles, cubes
@@ -102,12 +110,16 @@ class LearnedCoder:
         return shared, packets, tiles.crop(made)
 
     @torch.no_grad()
-    def decode_group(self, shared: bytes, packets: list[bytes | None]) -> tuple[Frames, Mask]:
+    def decode_group(
+        self, shared: bytes, packets: list[bytes | None], before: Frames | None = None
+    ) -> tuple[Frames, Mask]:
         """Decodes a group; cubes of lost packets are made up from what is around them.
 
         Args:
             shared: as `encode_group` gave it.
             packets: likewise, None where lost.
+            before: the frame shown before the group, `(h, w, 3)`, if there is one: it stands in for
+                what is lost of the first.
 
         Returns:
             RGB `(t, h, w, 3)`, and which cubes are made up, `(T, rows, columns)`.
@@ -132,7 +144,12 @@ class LearnedCoder:
         lost = operations == UNKNOWN
         operations = conceal(operations)
         with one_thread():
-            made = self._reconstruct(tiles, operations, codes, about.moves, about.state)
+            decoded = self._decoded(tiles, operations, codes, about.state)
+        if before is None or before.shape != (*about.shape[1:], 3):
+            made = compose(decoded, operations, about.moves, self.side)
+        else:
+            operations[0][lost[0]] = SHIFTED
+            made = continued(tiles.pad(before[None]), decoded, operations, about.moves, self.side)
         times, rows, columns = (
             -(-length // unit)
             for length, unit in zip(about.shape, (FRAMES, self.side, self.side), strict=True)

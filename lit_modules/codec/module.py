@@ -101,7 +101,7 @@ class LitVideoCodec(LitVideoModel):
         self.tables = IndexTables(codebooks, codebook_size)
         self.noise = SampleNoise(seed)
         self.held_out_noise = SampleNoise(seed + HELD_OUT)
-        names = [*(f"mse_{count}" for count in range(1, codebooks + 1)), "mse_lost"]
+        names = [f"mse_{count}" for count in sorted({1, codebooks})] + ["mse_lost"]
         self.errors = nn.ModuleDict({name: MeanMetric() for name in names})
 
     @property
@@ -206,7 +206,7 @@ class LitVideoCodec(LitVideoModel):
         }
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Held-out clips by 1, 2, ... codebooks, and by all of them with a tenth of cubes lost."""
+        """Held-out clips by one codebook, by all, and by all with a tenth of the cubes lost."""
         return self.score(batch)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:

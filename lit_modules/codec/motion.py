@@ -12,17 +12,20 @@ Frames = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 REACH = 16  # pixels that a picture may move by from one frame to the next, either way
 PEAKS = 4  # places that are tried
+ALIKE = 8  # levels by which pixels may differ and still be the same thing: recordings are noisy
+COARSE = 32  # likewise, where they come from codes
 
 
-def movements(frames: Frames) -> NDArray[np.int8]:
+def movements(frames: Frames, alike: int = ALIKE) -> NDArray[np.int8]:
     """By how many pixels down and to the right each frame is moved against the one before.
 
     Of the highest peaks of the phase correlation (Kuglin and Hines 1975) and the movement of the
-    frame before, the one with which most pixels are equal; none where most are so as they are. So a
+    frame before, the one with which most pixels are alike; none where most are so as they are. So a
     score line that stays does not hinder it.
 
     Args:
         frames: `(t, h, w, 3)`.
+        alike: levels by which pixels that are the same may differ.
 
     Returns:
         `(t, 2)` in [-16, 16]; the first is 0.
@@ -31,7 +34,7 @@ def movements(frames: Frames) -> NDArray[np.int8]:
     spectra = np.fft.rfft2(grey - grey.mean((1, 2), keepdims=True))
     found = np.zeros((len(frames), 2), np.int8)
     for t in range(1, len(frames)):
-        most = (frames[t] == frames[t - 1]).all(-1).sum()
+        most = count_alike(frames[t - 1], frames[t], alike)
         if most == grey[0].size:
             continue
         cross = spectra[t] * spectra[t - 1].conj()
@@ -40,10 +43,16 @@ def movements(frames: Frames) -> NDArray[np.int8]:
         places = np.unravel_index(np.argsort(peaks, axis=None)[-PEAKS:], peaks.shape)
         tried = {(int(y) - REACH, int(x) - REACH) for y, x in zip(*places, strict=True)}
         for down, right in sorted({*tried, (int(found[t - 1, 0]), int(found[t - 1, 1]))}):
-            fits = (shifted(frames[t - 1], down, right) == frames[t]).all(-1).sum()
+            fits = count_alike(shifted(frames[t - 1], down, right), frames[t], alike)
             if fits > most:
                 found[t], most = (down, right), fits
     return found
+
+
+def count_alike(one: Frames, other: Frames, alike: int) -> int:
+    """Pixels of two frames whose three values differ by so many levels at most."""
+    apart = np.where(one > other, one - other, other - one)
+    return int((apart <= alike).all(-1).sum())
 
 
 def shifted(frame: Frames, down: int, right: int) -> Frames:
@@ -67,7 +76,8 @@ def compose(
         operations: of the cubes that the frames lie in, `(T, h / side, w / side)`.
         moves: see `movements`, `(t, 2)`.
         side: height and width of a cube in pixels.
-        skipped: frames of the first cubes that come before the first frame.
+        skipped: frames of the first cubes that come before the first frame; -1 where the first
+            frame is the one before them all.
 
     Returns:
         As many frames; the first is as it was decoded.
@@ -80,6 +90,22 @@ def compose(
             if mask.any():
                 out[t][mask] = shifted(out[t - 1], *move)[mask]
     return out
+
+
+def continued(
+    before: Frames,
+    decoded: Frames,
+    operations: NDArray[np.int64],
+    moves: NDArray[np.int8],
+    side: int,
+) -> Frames:
+    """As `compose`, with the frame before the first `(1, h, w, 3)`, which cubes of it may repeat.
+
+    How the picture has moved since is not in the file, so it is seen from what is decoded.
+    """
+    since = movements(np.concatenate([before[:1], decoded[:1]]), COARSE)[1:]
+    frames = np.concatenate([before[:1], decoded])
+    return compose(frames, operations, np.concatenate([since, since, moves[1:]]), side, -1)[1:]
 
 
 def cube_errors(true: Frames, made: Frames, side: int) -> NDArray[np.int64]:
