@@ -91,8 +91,11 @@ class FiniteLoss(Callback):
         """
         if trainer.state.fn != TrainerFn.FITTING:
             return
-        finite = torch.stack([p.detach().isfinite().all() for p in pl_module.parameters()]).all()
-        self._bad = ~finite if self._bad is None else self._bad | ~finite
+        looked_at = [~p.detach().isfinite().all() for p in pl_module.parameters()]
+        looked_at += [b.isnan().any() for b in pl_module.buffers()]  # a mask may well be infinite
+        if self._bad is not None:
+            looked_at.append(self._bad)
+        self._bad = torch.stack(looked_at).any() if looked_at else None
         self._look(trainer)
         if self._ruined and self.on_nonfinite == "stop":
             self._act(trainer, pl_module)

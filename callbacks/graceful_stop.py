@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning as L
 import torch
@@ -48,6 +48,15 @@ class GracefulStop(Checkpoint):
         """Number of the signal that ended the run of this trainer; 0 for none."""
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         return max((c.signal for c in callbacks if isinstance(c, GracefulStop)), default=0)
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Lets SIGTERM end what is no training at once, which Lightning would go on with."""
+
+        def end(signum: int, frame: FrameType | None) -> NoReturn:
+            raise SystemExit(128 + signum)
+
+        if stage != "fit":
+            setattr(trainer._signal_connector, "_sigterm_notifier_fn", end)  # noqa: B010
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Takes over the signals for the time of the training."""

@@ -7,6 +7,7 @@ import stat
 import time
 from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
 from lightning.fabric.plugins.environments import SLURMEnvironment
@@ -123,3 +124,15 @@ def test_job_that_slurm_ends_is_queued_again_at_the_end_of_the_step(run, monkeyp
     )
     assert resumed.ckpt_path.endswith("hpc_ckpt_1.ckpt")
     assert module.seen == [4, 5, 6, 7]
+
+
+def test_sigterm_ends_a_validation_at_once(run, generator, clip_data):
+    class Told(generator):
+        def validation_step(self, batch, batch_idx):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    options = {"logger": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    trainer = L.Trainer(callbacks=[GracefulStop()], default_root_dir=run.folder, **options)
+    with pytest.raises(SystemExit) as stop:
+        trainer.validate(Told(), datamodule=clip_data(), verbose=False)
+    assert stop.value.code == 143
