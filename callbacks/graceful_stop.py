@@ -26,9 +26,10 @@ class GracefulStop(Checkpoint):
     the weights that training goes on from beside averaged ones. Like all that saves checkpoints it
     comes after the callbacks whose state it saves.
 
-    A signal to any one rank stops all of them after the same step. Under SLURM the signal that
-    announces the end of the job (`--signal=USR1@90`) also queues it again, as Lightning does, but
-    at the end of the step; `--ckpt_path last` does the same for other queues.
+    A signal to any one rank stops all of them after the same step; a validation that is under way
+    comes to its end first, since half of one would mislead what goes by its scores. Under SLURM the
+    signal that announces the end of the job (`--signal=USR1@90`) also queues it again, as Lightning
+    does, but at the end of the step; `--ckpt_path last` does the same for other queues.
 
     Args:
         agree_every_n_steps: how often several ranks agree on stopping, in steps; one rank alone

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from noise import NoiseStream
 from torch import nn
 
@@ -135,3 +135,31 @@ def test_guard_changes_nothing_in_a_run_that_is_well(run):
 def test_ruined_run_without_a_checkpoint_says_so(run, learner):
     with pytest.raises(NonFiniteLossError, match="lower the learning rate"):
         run.fit([FiniteLoss("rollback")], module=ruined(learner, 3, "loss"))
+
+
+def test_loss_of_any_rank_counts_for_all(run, learner):
+    class Tell(Callback):
+        def on_train_end(self, trainer, pl_module):
+            told = {"steps": trainer.global_step, "weights": pl_module.state_dict()}
+            torch.save(told, run.folder / f"rank{trainer.global_rank}.pt")
+
+    class Ruined(learner):
+        def training_step(self, batch, batch_idx):
+            outputs = super().training_step(batch, batch_idx)
+            bad = batch_idx == 4 and self.trainer.global_rank == 1
+            return outputs | {"loss": outputs["loss"] * (torch.nan if bad else 1)}
+
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            if batch_idx == 4:
+                with torch.no_grad():
+                    self.net.weight.fill_(
+                        1000
+                    )  # what was learned since the checkpoint is forgotten
+
+    ranks = {"strategy": "ddp_fork", "devices": 2}
+    fit(run, Ruined(), FiniteLoss("rollback", 1), more=[Tell()], steps=7, **ranks)
+    first, second = (torch.load(run.folder / f"rank{rank}.pt") for rank in range(2))
+    assert first["steps"] == second["steps"] == 7
+    for name, value in first["weights"].items():
+        assert torch.equal(value, second["weights"][name]), name
+        assert value.abs().max() < 100
