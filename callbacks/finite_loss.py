@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveragi
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from callbacks.safe_checkpoint import WITHHELD
 from lit_modules.sealed_file import survey
@@ -91,8 +92,8 @@ class FiniteLoss(Callback):
         """
         if trainer.state.fn != TrainerFn.FITTING:
             return
-        looked_at = [~p.detach().isfinite().all() for p in pl_module.parameters()]
-        looked_at += [b.isnan().any() for b in pl_module.buffers()]  # a mask may well be infinite
+        looked_at = [~own(p).isfinite().all() for p in pl_module.parameters()]
+        looked_at += [own(b).isnan().any() for b in pl_module.buffers()]  # a mask may be infinite
         if self._bad is not None:
             looked_at.append(self._bad)
         self._bad = torch.stack(looked_at).any() if looked_at else None
@@ -158,3 +159,9 @@ class FiniteLoss(Callback):
         if good is not None:
             remedy += f"; --ckpt_path {good} --finite_loss.on_nonfinite rollback goes on past it"
         return f"loss or weights are not finite at step {trainer.global_step}; {remedy}"
+
+
+def own(value: Tensor) -> Tensor:
+    """What this rank holds of a tensor that is shared out; the whole of any other."""
+    local: Tensor = value.detach()
+    return local.to_local() if isinstance(local, DTensor) else local

@@ -16,6 +16,9 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 SAME_PRESS = 1.0
 """Seconds in which a second SIGINT is the first: a terminal sends it, and torchrun hands it on."""
 
+SHARDS = (("save_distributed_checkpoint", True, "false"), ("state_dict_type", "sharded", "full"))
+"""Settings of strategies that share weights out, and their values with and without shards."""
+
 
 class GracefulStop(Checkpoint):
     """Ctrl+C, SIGTERM and SIGUSR1 stop after the batch at hand; a second Ctrl+C stops at once.
@@ -51,11 +54,21 @@ class GracefulStop(Checkpoint):
         return max((c.signal for c in callbacks if isinstance(c, GracefulStop)), default=0)
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Lets SIGTERM end what is no training at once, which Lightning would go on with."""
+        """Lets SIGTERM end what is no training at once, which Lightning would go on with.
+
+        Raises:
+            ValueError: checkpoints would be folders of shards, which no digest guards.
+        """
 
         def end(signum: int, frame: FrameType | None) -> NoReturn:
             raise SystemExit(128 + signum)
 
+        for setting, bad, good in SHARDS:
+            if getattr(trainer.strategy, f"_{setting}", None) == bad:
+                raise ValueError(
+                    f"{setting} {bad} saves folders of shards, which nothing here can check; "
+                    f"set trainer.strategy.{setting} to {good}"
+                )
         if stage != "fit":
             setattr(trainer._signal_connector, "_sigterm_notifier_fn", end)  # noqa: B010
 

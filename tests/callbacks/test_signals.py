@@ -136,3 +136,10 @@ def test_sigterm_ends_a_validation_at_once(run, generator, clip_data):
     with pytest.raises(SystemExit) as stop:
         trainer.validate(Told(), datamodule=clip_data(), verbose=False)
     assert stop.value.code == 143
+
+
+def test_checkpoints_in_shards_are_refused_with_the_remedy(run):
+    trainer = L.Trainer(accelerator="cpu", logger=False, default_root_dir=run.folder)
+    trainer.strategy._save_distributed_checkpoint = True
+    with pytest.raises(ValueError, match="save_distributed_checkpoint to false"):
+        GracefulStop().setup(trainer, L.LightningModule(), "fit")
