@@ -27,14 +27,14 @@ class Rival(NamedTuple):
 
 
 RIVALS = {
-    "x264": Rival("libx264", "yuv444p", {"preset": "slow"}, "g={}", (12, 18, 24, 30, 36)),
+    "x264": Rival("libx264", "yuv444p", {"preset": "slow"}, "g={}", (18, 26, 34, 42, 50)),
     "x265": Rival(
         *("libx265", "yuv444p", {"preset": "slow"}),
-        *("x265-params=keyint={}:min-keyint={}:log-level=none", (12, 18, 24, 30, 36)),
+        *("x265-params=keyint={}:min-keyint={}:log-level=none", (18, 26, 34, 42, 50)),
     ),
-    "SVT-AV1": Rival("libsvtav1", "yuv420p", {"preset": "5"}, "g={}", (20, 30, 40, 50, 60)),
+    "SVT-AV1": Rival("libsvtav1", "yuv420p", {"preset": "5"}, "g={}", (20, 35, 50, 58, 63)),
     "VP9": Rival(
-        "libvpx-vp9", "yuv444p", {"b": "0", "cpu-used": "2"}, "g={}", (15, 25, 35, 45, 55)
+        "libvpx-vp9", "yuv444p", {"b": "0", "cpu-used": "2"}, "g={}", (15, 30, 45, 55, 63)
     ),
 }
 

@@ -16,6 +16,7 @@ STILL, SHIFTED = 0, 1
 """A cube repeats the frame before, in place or moved with the picture; d + 1 is d codebooks."""
 UNKNOWN = -1  # of a cube whose packet is lost
 CODED, FIRST = 2, 3  # what an operation follows: one with codes, or none
+FRESH = 16  # a model is made anew when its counts have grown by this part of them
 ALIKE = 8  # how often, to begin with, an operation is taken to have followed one of its kind
 
 
@@ -143,10 +144,12 @@ class History:
         earlier[late] = number[places[0][late] - 2, places[1][late], places[2][late]]
         self.earlier: list[int] = earlier.tolist()
         self.kinds = [FIRST] * len(self.earlier)
+        self.model_of = stream().model.Categorical
         self.counts = np.ones((FIRST + 1, FIRST + 1, quality + 2), np.float32)
         for kind in (STILL, SHIFTED):
             self.counts[kind, kind, kind] = ALIKE
         self.models: dict[tuple[int, int], Any] = {}
+        self.left: dict[tuple[int, int], int] = {}  # sights until a context's model is made anew
 
     def _context(self, cube: int) -> tuple[int, int]:
         earlier = self.earlier[cube]
@@ -158,16 +161,17 @@ class History:
     def model(self, cube: int) -> Any:
         """What a cube's operation is expected to be."""
         context = self._context(cube)
-        if context not in self.models:
+        if not self.left.get(context, 0):
             counts = self.counts[context]
-            self.models[context] = stream().model.Categorical(counts, perfect=False)
+            self.models[context] = self.model_of(counts, perfect=False)
+            self.left[context] = 1 + int(counts.sum()) // FRESH
         return self.models[context]
 
     def see(self, cube: int, operation: int) -> None:
         """Counts a cube's operation."""
         context = self._context(cube)
         self.counts[context][operation] += 1
-        del self.models[context]
+        self.left[context] -= 1
         self.kinds[cube] = min(operation, CODED)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -130,6 +132,7 @@ class ResidualQuantizer(nn.Module):
             seen[stage].index_add_(0, chosen, torch.cat([rest * used, used], 1))
             rest -= self.codebooks[stage][chosen]
             left[stage + 1] = torch.stack([rest.square().sum(), rest.new_tensor(float(len(rest)))])
+        places.append(rest)
         if dist.is_initialized():
             for part in (seen, left):
                 dist.all_reduce(part)
@@ -144,8 +147,11 @@ class ResidualQuantizer(nn.Module):
     def _revive(self, places: list[Tensor], step: int) -> None:
         """Puts dead codes where this step had vectors, their averages with them."""
         generator = self._generator(step)
-        for stage, vectors in enumerate(places):
-            drawn = torch.randint(len(vectors), (self.size,), generator=generator)
+        for stage, (vectors, rest) in enumerate(pairwise(places)):
+            # Where the error is: frequent vectors are well said already (Arthur and Vassilvitskii
+            # 2007, "k-means++"), and two codes of one place would be a tie.
+            wrong = rest.square().sum(1).cpu().double() + 1e-12
+            drawn = torch.multinomial(wrong, self.size, replacement=True, generator=generator)
             mean = self.use[stage].mean()
             dead = self.use[stage] < DEAD * mean
             new = vectors[drawn.to(vectors.device)]
