@@ -275,10 +275,10 @@ def psnr(squared: float, values: int) -> float:
 
 
 def similarity(made: Frames, true: Frames) -> float:
-    """Mean SSIM of frames `(t, h, w, 3)`, frame by frame to take little memory."""
+    """Mean SSIM of every fourth of frames `(t, h, w, 3)`, one by one to take little memory."""
     planes = (
         [torch.from_numpy(x).permute(2, 0, 1).float() / 255 for x in pair]
-        for pair in zip(made, true, strict=True)
+        for pair in zip(made[::4], true[::4], strict=True)
     )
     return float(np.mean([structural_similarity(*pair).mean().item() for pair in planes]))
 
