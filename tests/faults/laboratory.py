@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class Laboratory:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.runs = 0
-        self._whole: dict[str, tuple[dict[str, Any], float]] = {}
+        self._whole: dict[str, dict[str, Any]] = {}
 
     @cache  # noqa: B019 (there is one laboratory)
     def data(self, name: str) -> Path:
@@ -86,18 +87,16 @@ class Laboratory:
         log = self.folder / f"logs/{self.runs}.txt"
         return Run(self.arguments(name, folder, *more), log, harm, environment)
 
-    def whole(self, name: str) -> tuple[dict[str, Any], float]:
-        """The last checkpoint of a run that nothing happened to, and the seconds that it took."""
+    def whole(self, name: str) -> dict[str, Any]:
+        """The last checkpoint of a run that nothing happened to."""
         if name not in self._whole:
-            began = time.monotonic()
             self.start(name, folder := self.folder / "whole" / name).finish()
-            seconds = time.monotonic() - began
-            self._whole[name] = read(checkpoints(folder)[0]), seconds
+            self._whole[name] = read(checkpoints(folder)[0])
         return self._whole[name]
 
     def check_end(self, name: str, folder: Path) -> None:
         """Holds the end of a run that harm was done to against the one without."""
-        whole, _ = self.whole(name)
+        whole = self.whole(name)
         end = read(last(folder))
         assert end["global_step"] == SYSTEMS[name].steps
         for key in sorted((whole.keys() | end.keys()) - set(TOLD_APART)):
@@ -113,3 +112,18 @@ def last(folder: Path) -> Path:
 def step_of(path: Path) -> int:
     """Steps that a checkpoint holds."""
     return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+
+
+def wait_for_saves(run: Run, folder: Path, saves: int, rng: random.Random) -> None:
+    """Waits until a run has saved so often, and then a part of the time from one to the next."""
+    interval = 0.0
+    for _ in range(saves):
+        began, stamp = time.monotonic(), newest_stamp(folder)
+        run.wait_for(lambda stamp=stamp: newest_stamp(folder) != stamp, 0.01)
+        interval = time.monotonic() - began
+    run.process.join(rng.uniform(0.0, min(interval, 5.0)))
+
+
+def newest_stamp(folder: Path) -> int:
+    """When something was saved for the last time."""
+    return max((path.stat().st_mtime_ns for path in folder.rglob("last.ckpt")), default=0)

@@ -24,7 +24,7 @@ FORKS.set_forkserver_preload(["train", "datamodules.ale"])
 os.environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"  # which the server looks through
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-PATIENCE = 240.0
+PATIENCE = float(os.environ.get("FAULTS_PATIENCE", "240"))
 """Seconds after which a run that has not ended hangs."""
 
 
@@ -109,14 +109,14 @@ class Run:
         assert status == 0, f"exit status {status}: {self.output[-3000:]}"
         return self.output
 
-    def wait_for(self, there: Callable[[], bool], seconds: float = PATIENCE) -> None:
-        """Waits until something is there, or the run has ended."""
-        deadline = time.monotonic() + seconds
+    def wait_for(self, there: Callable[[], bool], every: float = 0.002) -> None:
+        """Waits until something is there, or the run has ended; looks `every` so many seconds."""
+        deadline = time.monotonic() + PATIENCE
         while self.alive and not there():
             if time.monotonic() > deadline:
                 self.process.kill()
-                raise TimeoutError(f"nothing after {seconds} s: {self.output[-3000:]}")
-            time.sleep(0.002)
+                raise TimeoutError(f"nothing after {PATIENCE} s: {self.output[-3000:]}")
+            time.sleep(every)
 
 
 def _keep(out: Connection, log: Path) -> None:

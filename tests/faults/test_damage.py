@@ -55,7 +55,7 @@ def halves(laboratory: Laboratory) -> dict[str, Path]:
             found = list(folder.rglob("last.ckpt"))
             return bool(found) and step_of(found[0]) >= enough
 
-        run.wait_for(far_enough)
+        run.wait_for(far_enough, 0.05)
         assert run.kill()
         folders[name] = folder
     return folders

@@ -35,7 +35,7 @@ def no_file_may_grow(run: Run) -> Iterator[None]:
 def wait_for_steps(run: Run, folder: Path, steps: int) -> None:
     """Waits until so many steps are saved."""
     run.wait_for(
-        lambda: any(step_of(path) >= steps for path in folder.rglob("last.ckpt")),
+        lambda: any(step_of(path) >= steps for path in folder.rglob("last.ckpt")), every=0.05
     )
     assert run.alive, run.output[-3000:]
 

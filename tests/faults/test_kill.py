@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from laboratory import OTHER_FILE_SYSTEM, SYSTEMS, Laboratory
+from laboratory import OTHER_FILE_SYSTEM, SYSTEMS, Laboratory, wait_for_saves
 from processes import Run, checkpoints
 
 from lit_modules.checkpoints import read_file
@@ -23,13 +23,16 @@ def environment(number: int, folder: Path) -> dict[str, str]:
     return {"TMPDIR": str(elsewhere)} if number % 2 and there else {"TMPDIR": str(folder)}
 
 
-def wait_for_moment(run: Run, folder: Path, seconds: float, rng: random.Random) -> None:
-    """A moment of a run that would last `seconds`; half the time, one of its writing."""
-    process = run.process
-    process.join(rng.uniform(0.1, 1.0) * seconds)
-    if rng.random() < 0.5:
-        run.wait_for(lambda: any(folder.rglob(".*.part")), 60)
-        process.join(rng.uniform(0.0, 0.02))
+def wait_for_moment(run: Run, folder: Path, rng: random.Random) -> None:
+    """A moment of its start, of its training or of its writing."""
+    kind = rng.choices(("start", "training", "writing"), (1, 4, 5))[0]
+    if kind == "start":
+        run.process.join(rng.uniform(0.0, 3.0))
+        return
+    wait_for_saves(run, folder, rng.randrange(1, 12), rng)
+    if kind == "writing":
+        run.wait_for(lambda: any(folder.rglob(".*.part")))
+        run.process.join(rng.uniform(0.0, 0.02))
 
 
 def readable(path: Path) -> bool:
@@ -50,7 +53,7 @@ def test_killed_runs_go_on_as_if_nothing_had_happened(
     tmp_path: Path,
 ) -> None:
     rng = random.Random(f"{seed} {name}")
-    _, seconds = laboratory.whole(name)
+    laboratory.whole(name)
     wanted, killed, runs, unreadable = times(3, 50), 0, 0, 0
     since, ended = 0, True  # kills since the run began
     while killed < wanted or not ended:
@@ -58,7 +61,7 @@ def test_killed_runs_go_on_as_if_nothing_had_happened(
         folder.mkdir(exist_ok=True)
         run = laboratory.start(name, folder, environment=environment(killed, tmp_path))
         if killed < wanted:
-            wait_for_moment(run, folder, seconds, rng)
+            wait_for_moment(run, folder, rng)
             ended = not run.kill()
         else:
             run.finish()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from harms import tell_steps
-from laboratory import SYSTEMS, Laboratory, last, step_of
+from laboratory import SYSTEMS, Laboratory, last, step_of, wait_for_saves
 from processes import PATIENCE, ROOT, Run, checkpoints, ranks, read
 from test_resume import assert_identical
 
@@ -34,13 +34,12 @@ def test_run_that_is_told_to_end_saves_its_step_and_resumes(
     seed: int,
     tmp_path: Path,
 ) -> None:
-    _, seconds = laboratory.whole(name)
+    laboratory.whole(name)
     rng = random.Random(f"{seed} {name} {number}")
     for i in range(times(1, 5)):
         folder, told = tmp_path / str(i), tmp_path / f"told{i}"
         run = laboratory.start(name, folder, harm=tell_steps(told))
-        run.wait_for(lambda folder=folder: any(folder.rglob("last.ckpt")))
-        run.process.join(rng.uniform(0.0, 0.3) * seconds)
+        wait_for_saves(run, folder, rng.randrange(1, 20), rng)
         run.send(number)
         status = run.end(GRACE)
         if not told.exists():  # it was at its end already
@@ -99,8 +98,7 @@ def test_signal_to_any_rank_ends_all_after_the_same_step(
     for i in range(times(1, 5)):
         folder, told = tmp_path / str(i), tmp_path / f"told{i}"
         runs = start_two(laboratory, folder, told)
-        runs[0].wait_for(lambda folder=folder: any(folder.rglob("last.ckpt")))
-        time.sleep(rng.uniform(0.0, 1.0))
+        wait_for_saves(runs[0], folder, rng.randrange(1, 20), rng)
         runs[rank].send(number)
         statuses = [run.end(GRACE) for run in runs]
         assert statuses == [128 + number, 0], [run.output[-3000:] for run in runs]
