@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from harms import tell_steps
-from laboratory import SYSTEMS, Laboratory, last, step_of, wait_for_saves
+from laboratory import SYSTEMS, Laboratory, as_compared, last, step_of, wait_for_saves
 from processes import PATIENCE, ROOT, Run, checkpoints, ranks, read
 from test_resume import assert_identical
 
@@ -79,7 +79,7 @@ def check_two(whole: dict[str, object], folder: Path) -> None:
     """Holds the end of two ranks against it."""
     end = read(last(folder))
     for key in ("global_step", "state_dict", "optimizer_states", "streams", "stream_position"):
-        assert_identical(whole.get(key), end.get(key), key)
+        assert_identical(*(as_compared(x.get(key), key) for x in (whole, end)), key)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
