@@ -12,6 +12,7 @@ import argparse
 import io
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,12 +66,8 @@ def main(argv: list[str]) -> dict[str, Any]:
     )
     points = {"ours": [ours(module, q, clips, options) for q in qualities(module)]}
     for name, rival in RIVALS.items():
-
-        def by(frames: Frames, crf: int, rival: Any = rival) -> tuple[int, Frames]:
-            return code(rival, crf, frames, FPS, options.group_frames)
-
         points[name] = [
-            judge(clips, lambda frames, crf=crf: by(frames, crf))
+            judge(clips, partial(code, rival, crf, fps=FPS, group_frames=options.group_frames))
             for crf in track(rival.rates, name)
         ]
     draw(points, Path(__file__).with_name("results") / "codec_learned.png")
@@ -292,8 +289,9 @@ def draw(points: dict[str, list[Point]], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(6, 4))
     for name, some in points.items():
-        line = {"marker": "o", "linewidth": 2.5 if name == "ours" else 1.0}
-        axes.plot([p.kbps for p in some], [p.psnr for p in some], label=name, **line)
+        width = 2.5 if name == "ours" else 1.0
+        rates, qualities = [p.kbps for p in some], [p.psnr for p in some]
+        axes.plot(rates, qualities, label=name, marker="o", linewidth=width)
     axes.set(xscale="log", xlabel="kbit/s at 30 frames a second", ylabel="PSNR in dB")
     axes.legend()
     axes.grid(alpha=0.3)
