@@ -17,7 +17,9 @@ from datamodules.video.decoding import VideoError
 from datamodules.video.recorded import Recording
 
 SUFFIX = ".labels.npz"
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
+# RuntimeError: zip files that are encrypted or, NotImplementedError, of a kind that Python lacks
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError)
+UNREADABLE += (zipfile.BadZipFile, zlib.error)
 Bytes = NDArray[np.uint8]
 State = Literal["none", "mario", "ram"]
 

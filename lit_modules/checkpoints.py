@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from lit_modules.sealed_file import check_seal, survey
@@ -28,7 +29,10 @@ def load_weights(module: torch.nn.Module, path: str | Path) -> None:
     """
     path = Path(path)
     if path.suffix == ".safetensors":
-        weights = load_file(path)
+        try:
+            weights = load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path} holds no weights that can be read ({error})") from error
     else:
         weights = read_checkpoint(path)["state_dict"]
     own = module.state_dict()

@@ -85,6 +85,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Any]]:
             if not container.streams.video:
                 raise VideoError("it holds no video")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise VideoError("its codec is unknown")
             stream.codec_context.options = limit
             # Frames are small: threads cost more than they gain, and do not survive a fork.
             stream.codec_context.thread_count = 1

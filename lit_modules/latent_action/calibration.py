@@ -201,7 +201,8 @@ def read_report(path: str, energy: str) -> tuple[float, float, float]:
     """
     try:
         report = json.loads(Path(path).read_text())
-        energies, ema = report["energies"], float(report["ema"])
+        energies, ema = dict(report["energies"]), float(report["ema"])
+        thresholds = {name: (float(x["on"]), float(x["off"])) for name, x in energies.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"threshold_report {path} cannot be read ({error}); make one: "
@@ -211,7 +212,7 @@ def read_report(path: str, energy: str) -> tuple[float, float, float]:
         raise ValueError(
             f"threshold_report {path} has no thresholds of {energy}; it has {', '.join(energies)}"
         )
-    return float(energies[energy]["on"]), float(energies[energy]["off"]), ema
+    return *thresholds[energy], ema
 
 
 def main(argv: Sequence[str] | None = None) -> None:
