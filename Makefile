@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test slow lint bench gpu
+.PHONY: demo test slow faults lint bench gpu
 
 demo: $(INSTALLED)  ## watch a model learn Breakout frame by frame
 	$(VENV)/python train.py fit -c configs/streaming_ae/atari.yaml --trainer.max_steps 2000
@@ -15,6 +15,9 @@ test: $(INSTALLED)
 slow: $(INSTALLED)  ## the tests that `make test` leaves out for their length
 	$(VENV)/python -m pytest -m slow
 
+faults: $(INSTALLED)  ## harm on purpose: the full round takes hours, ROUND=small minutes
+	FAULTS=$(or $(ROUND),full) $(VENV)/python -m pytest -m slow tests/faults
+
 lint: $(INSTALLED)
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
@@ -22,7 +25,7 @@ lint: $(INSTALLED)
 	$(VENV)/lint-imports
 
 bench: $(INSTALLED)  ## every benchmark, results to benchmarks/results/
-	for name in obgd ale streaming forgetting video flow actions mae tracking segment; do $(VENV)/python -m benchmarks $$name || exit 1; done
+	for name in obgd ale streaming forgetting video flow actions mae tracking segment latent_actions codec; do $(VENV)/python -m benchmarks $$name || exit 1; done
 
 gpu:  ## GPU tests and benchmarks in the environment at hand; installs nothing
 	$(PYTHON) -m pytest -m gpu

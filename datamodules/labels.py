@@ -18,8 +18,10 @@ from datamodules.video.recorded import Recording
 
 SUFFIX = ".labels.npz"
 # RuntimeError: zip files that are encrypted or, NotImplementedError, of a kind that Python lacks
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError)
-UNREADABLE += (zipfile.BadZipFile, zlib.error)
+UNREADABLE = (
+    *(OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 Bytes = NDArray[np.uint8]
 State = Literal["none", "mario", "ram"]
 

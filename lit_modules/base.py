@@ -13,6 +13,7 @@ from torch.optim import AdamW
 
 from lit_modules.checkpoints import load_weights
 from lit_modules.layers.schedule import WarmupCosine
+from lit_modules.layers.sharding import shard
 
 
 def unit(video: Tensor) -> Tensor:
@@ -61,7 +62,7 @@ class LitVideoModel(L.LightningModule):
         return video.float().mul_((high - low) / 255).add_(low)
 
     def configure_model(self) -> None:
-        """Loads `init_from` and compiles, once, before the optimizer sees the parameters."""
+        """Loads `init_from`, compiles and shares out over ranks, before the optimizer is made."""
         if self._init_from is not None:
             load_weights(self, self._init_from)
             self._init_from = None
@@ -69,6 +70,8 @@ class LitVideoModel(L.LightningModule):
             torch.set_float32_matmul_precision("high")
             self.net.compile()
             self._compile = False
+        if self.device_mesh is not None:  # of Lightning's ModelParallelStrategy
+            shard(self, self.device_mesh["data_parallel"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Writes the class's name beside its hyperparameters, so that `load_module` finds it."""

@@ -247,7 +247,7 @@ def test_still_windows_have_the_codes_of_stillness_and_no_energy(tmp_path: Path)
     assert 3 < len(still) < len(energies)
     assert {tuple(row["codes"]) for row in still} == {tuple(still[0]["codes"])}
     assert all(value == 0 for row in still for value in row["energies"].values())
-    assert len(still[0]["energies"]) == 6
+    assert len(still[0]["energies"]) == 12
     module = segmenter()
     data = windows_of(source, batch_size=99)
     data.setup("predict")
