@@ -81,6 +81,12 @@ def judge(game: str, options: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, Any] = {part: facts(own) for part, own in zip(
         ("train", "held_out"), (train, held_out), strict=True)}  # fmt: skip
     figures["boundaries"] = judge_baselines(train, held_out)
+    for stride in STRIDES.values():
+        plain = LitSegmenter(energy="velocity")
+        ours, theirs = ([measure(plain, one, stride) for one in own] for own in (train, held_out))
+        figures["boundaries"][f"segments of velocity, stride {stride}"] = segment_scores(
+            ours, theirs
+        )
     for seed in options.seeds:
         checkpoint = folder / f"tokenizer/seed{seed}/checkpoints/last.ckpt"
         if not checkpoint.is_file():

@@ -52,10 +52,9 @@ def starts(play: Play, stride: int) -> range:
 
 @torch.no_grad()
 def measure(segmenter: LitSegmenter, play: Play, stride: int) -> Measured:
-    """Energies and codes of all windows of a recording."""
+    """Energies and, with a tokenizer, codes of all windows of a recording."""
     first_steps = starts(play, stride)
     velocity, visible = torch.from_numpy(play.velocity), torch.from_numpy(play.visible)
-    assert segmenter.tokenizer is not None
     energies, indices, vectors, moving = [], [], [], []
     for batch in np.array_split(np.array(first_steps), len(first_steps) // BATCH + 1):
         rows = torch.from_numpy(batch)[:, None] + torch.arange(HORIZON)  # (b, T)
@@ -64,19 +63,19 @@ def measure(segmenter: LitSegmenter, play: Play, stride: int) -> Measured:
         found, codes = segmenter.measure(
             {"velocity": windows, "visible": visible[rows], "still": still, "stride": stride}
         )
-        assert codes is not None
-        moving.append(segmenter.tokenizer.moving_tokens(windows).numpy())
         energies.append({name: values.double().numpy() for name, values in found.items()})
-        indices.append(codes.indices.numpy())
-        vectors.append(codes.quantized.numpy())
+        if codes is not None and segmenter.tokenizer is not None:
+            moving.append(segmenter.tokenizer.moving_tokens(windows).numpy())
+            indices.append(codes.indices.numpy())
+            vectors.append(codes.quantized.numpy())
     return Measured(
         play,
         stride,
         [float(play.edges[first]) for first in first_steps],
         {name: np.concatenate([one[name] for one in energies]) for name in energies[0]},
-        np.concatenate(indices),
-        np.concatenate(vectors),
-        np.concatenate(moving),
+        np.concatenate(indices or [np.zeros((0, 0), np.int64)]),
+        np.concatenate(vectors or [np.zeros((0, 0, 0), np.float32)]),
+        np.concatenate(moving or [np.zeros((0, 0), np.bool_)]),
     )
 
 
