@@ -25,7 +25,7 @@ lint: $(INSTALLED)
 	$(VENV)/lint-imports
 
 bench: $(INSTALLED)  ## every benchmark, results to benchmarks/results/
-	for name in obgd ale streaming forgetting video flow actions mae tracking segment latent_actions codec; do $(VENV)/python -m benchmarks $$name || exit 1; done
+	for name in obgd ale streaming forgetting video flow actions mae tracking segment; do $(VENV)/python -m benchmarks $$name || exit 1; done
 
 gpu:  ## GPU tests and benchmarks in the environment at hand; installs nothing
 	$(PYTHON) -m pytest -m gpu

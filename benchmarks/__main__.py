@@ -19,8 +19,9 @@ import torch
 from callbacks.clear_errors import one_line_errors
 
 NAMES = (
-    *("actions", "ale", "flow", "flow_gpu", "forgetting", "gpu", "mae", "mae_gpu", "obgd"),
-    *("latent_actions", "restore", "segment", "streaming", "tracking", "video"),
+    *("actions", "ale", "codec_learned", "codec_lossless", "flow", "flow_gpu", "forgetting"),
+    *("gpu", "mae", "mae_gpu", "obgd", "latent_actions", "restore", "segment", "streaming"),
+    *("tracking", "video"),
 )
 PACKAGES = (
     "torch",
@@ -29,9 +30,12 @@ PACKAGES = (
     "gymnasium",
     "opencv-python",
     "av",
+    "constriction",
+    "numba",
     "torchcodec",
     "torchdiffeq",
     "transformers",
+    "vector-quantize-pytorch",
     "video-diffusion-pytorch",
 )
 RESULTS = Path(__file__).with_name("results")

@@ -50,6 +50,7 @@ def test_every_preset_parses_and_fits_one_screen(preset: str, capsys) -> None:
 
 
 SCORES = {
+    "codec": {"val/psnr", "val/psnr_1", "test/psnr", "test/psnr_1"},
     "streaming_ae": {"val/mse", "val/psnr", "val/ssim", "test/mse", "test/psnr", "test/ssim"},
     "flow": {"val/loss", "val/loss_t0", "val/loss_t3", "test/loss", "test/loss_t0"},
     "mae": {
@@ -72,7 +73,8 @@ def test_every_preset_fits_validates_tests_and_predicts(
     summary = json.loads((run / "summary.json").read_text())
     assert summary["steps"] == cli.trainer.global_step == cli.trainer.estimated_stepping_batches
     assert (run / "config.yaml").is_file()
-    assert list((run / "samples").glob("*.gif"))
+    if system != "codec":  # whose pictures `generate.py decompress` writes
+        assert list((run / "samples").glob("*.gif"))
     checkpoint = run / "checkpoints/last.ckpt"
     torch.load(checkpoint, weights_only=True)
     for verb in ("validate", "test", "predict"):
