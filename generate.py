@@ -5,21 +5,16 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 # Before torch loads: threads that spin while they wait made steps on a shared machine 40x slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import lightning as L
 import torch
 from jsonargparse import auto_cli
-from rich.progress import Progress, TimeElapsedColumn, track
-from torch import Tensor
-from torchmetrics import MeanSquaredError, MetricCollection
-from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
+from rich.progress import Progress, TimeElapsedColumn
 
 from callbacks.clear_errors import OneLineParser, one_line_errors
 from callbacks.cluster_report import FILES, Clustering, Kind, summary
@@ -27,6 +22,7 @@ from callbacks.cluster_segments import read_segments
 from callbacks.generated_clips import clip_frames, grid_frames
 from callbacks.given_beginning import first_frame, held_buttons
 from callbacks.lav_report import LavReport
+from callbacks.reconstructions import Reconstructions
 from callbacks.restorations import (
     Restoration,
     hidings_of,
@@ -35,17 +31,20 @@ from callbacks.restorations import (
     write_report,
     write_restoration,
 )
-from datamodules import AleStreamDataModule, AviStreamDataModule, IterableDataModule
+from callbacks.verb_files import load, new_files
 from datamodules.footage import Footage
 from datamodules.video_io import to_uint8, write_video
-from lit_modules import LitCodeLM, LitFlowVideo, LitMaskedAutoencoder, LitStreamingAutoencoder
+from lit_modules import (
+    LitCodeLM,
+    LitFlowVideo,
+    LitMaskedAutoencoder,
+    LitStreamingAutoencoder,
+    LitVideoCodec,
+)
 from lit_modules.checkpoints import export as export_checkpoint
-from lit_modules.checkpoints import load_module
 from lit_modules.flow.solver import Method
 from lit_modules.latent_action.clustering import Method as ClusterMethod
 from lit_modules.mae.masking import MaskName
-
-Module = TypeVar("Module", bound=L.LightningModule)
 
 
 def sample(
@@ -152,36 +151,10 @@ def reconstruct(
         raise ValueError(f"game {game} and input {input} exclude each other; give one of them")
     picture, report = new_files(out, overwrite, f"reconstruction.{format}", "metrics.json")
     module = load(ckpt_path, LitStreamingAutoencoder, device)
-    size = module.net.size
-    data: IterableDataModule = (
-        AviStreamDataModule(data_dir=input, size=size)
-        if input
-        else AleStreamDataModule(games=game or "Breakout", size=size, seed=seed)
-    )
-    scores = MetricCollection(
-        {
-            "mse": MeanSquaredError(),
-            "psnr": PeakSignalNoiseRatio(data_range=1.0),
-            "ssim": StructuralSimilarityIndexMeasure(data_range=1.0),
-        }
-    ).to(module.device)
-
-    written = 0
-
-    def panels() -> Iterator[Any]:
-        nonlocal written
-        stream = batches(data, module)
-        if input:
-            stream = once_through(stream)
-        for batch in track(islice(stream, frames), "frames", total=frames):
-            frame, reconstruction = module.reconstruct(batch)
-            scores.update(reconstruction, frame)
-            written += 1
-            yield to_uint8(beside_error(frame, reconstruction))[0].permute(1, 2, 0).numpy()
-
-    write_video(picture, panels(), fps)
-    metrics = {name: float(value) for name, value in scores.compute().items()}
-    report.write_text(json.dumps({"frames": written, **metrics}, indent=2) + "\n")
+    job = Reconstructions(module, input, game or "Breakout", seed)
+    write_video(picture, job.panels(frames), fps)
+    metrics = job.figures()
+    report.write_text(json.dumps({"frames": job.frames, **metrics}, indent=2) + "\n")
     print(f"PSNR {metrics['psnr']:.2f} dB, SSIM {metrics['ssim']:.4f}, MSE {metrics['mse']:.3g}")
     print(f"written to {picture} and {report}")
 
@@ -333,6 +306,67 @@ def cluster(
     print(f"written to {out}; look at {Path(out) / FILES[-1]}")
 
 
+def compress(
+    input: str,
+    out: str,
+    quality: Literal["lossless", 1, 2, 3, 4, 5, 6] = "lossless",
+    group_frames: int = 32,
+    ckpt_path: str | None = None,
+    state: str | None = None,
+    yardstick: bool = True,
+    device: str = "cpu",
+    overwrite: bool = False,
+) -> None:
+    """Compresses a video to a `.lav` file, which survives damage.
+
+    Writes `<name>.lav` and `metrics.json`, and tells what classical codecs come to.
+
+    Args:
+        input: video file.
+        out: folder for the files; made if missing.
+        quality: `lossless` gives every pixel back and needs no checkpoint; 1 to 6 is the number of
+            codebooks of a trained codec.
+        group_frames: frames that are decoded together, at most: the distance of key frames. More
+            are fewer bytes, fewer are less to lose.
+        ckpt_path: checkpoint of a codec; of quality 1 to 6.
+        state: labels (`.labels.npz`) with the game's memory, of use to a codec trained with it;
+            unset those beside the video are taken where there are any, `none` does without.
+        yardstick: whether classical lossless codecs code the same frames, which takes longer than
+            the rest.
+        device: `cpu`, `cuda` or `cuda:N`, of quality 1 to 6.
+        overwrite: write over files of an earlier call.
+    """
+    from callbacks import compression_verbs as verbs  # an extra, which other verbs do without
+
+    paths = new_files(out, overwrite, f"{Path(input).stem}.lav", "metrics.json")
+    codec = partial(load, kind=LitVideoCodec, device=device)
+    verbs.compress(input, paths, quality, group_frames, yardstick, ckpt_path, state, codec)
+
+
+def decompress(
+    input: str,
+    out: str,
+    ckpt_path: str | None = None,
+    device: str = "cpu",
+    overwrite: bool = False,
+) -> None:
+    """Turns a `.lav` file into an AVI (FFV1); what is lost of it is made up and named.
+
+    Writes `<name>.avi` and `metrics.json`.
+
+    Args:
+        input: file that `compress` wrote, damaged or not.
+        out: folder for the files; made if missing.
+        ckpt_path: the checkpoint that the file was compressed with; of quality 1 to 6.
+        device: `cpu`, `cuda` or `cuda:N`, of quality 1 to 6.
+        overwrite: write over files of an earlier call.
+    """
+    from callbacks import compression_verbs as verbs  # an extra, which other verbs do without
+
+    paths = new_files(out, overwrite, f"{Path(input).stem}.avi", "metrics.json")
+    verbs.decompress(input, paths, ckpt_path, partial(load, kind=LitVideoCodec, device=device))
+
+
 def inspect(input: str, out: str | None = None, overwrite: bool = False) -> None:
     """Tells what a `.lav` file holds: its header, what each group costs, what is damaged.
 
@@ -350,60 +384,11 @@ def inspect(input: str, out: str | None = None, overwrite: bool = False) -> None
         print(f"written to {path}")
 
 
-def new_files(out: str, overwrite: bool, *names: str) -> list[Path]:
-    """Paths in the folder `out`, which is made; refuses to write over what is there."""
-    paths = [Path(out) / name for name in names]
-    for path in paths:
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} exists; give another --out or --overwrite true")
-    Path(out).mkdir(parents=True, exist_ok=True)
-    return paths
-
-
-def load(ckpt_path: str, kind: type[Module], device: str) -> Module:
-    """The module in a checkpoint, if it is of the kind that the verb works with."""
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {device} is asked for and there is no GPU; set --device cpu")
-    module = load_module(ckpt_path, device)
-    if not isinstance(module, kind):
-        raise ValueError(
-            f"{ckpt_path} holds a {type(module).__name__}, not a {kind.__name__}; "
-            "give a checkpoint of that kind"
-        )
-    return module
-
-
-def batches(data: L.LightningDataModule, module: L.LightningModule) -> Iterator[Any]:
-    """The batches of `predict` without a trainer, on the module's device."""
-    data.setup("predict")
-    for batch in data.predict_dataloader():
-        yield data.on_after_batch_transfer(
-            module.transfer_batch_to_device(batch, module.device, 0), 0
-        )
-
-
-def once_through(stream: Iterator[Any]) -> Iterator[Any]:
-    """A stream of files up to where it begins again with the first."""
-    first = None
-    for batch in stream:
-        file = int(batch["source"][0])
-        if first is None:
-            first = file
-        elif file == first and batch["episode_start"][0]:
-            return
-        yield batch
-
-
-def beside_error(frame: Tensor, reconstruction: Tensor) -> Tensor:
-    """Frames and reconstructions `(b, 3, h, w)` -> with the absolute error `(b, 3, h, 3w)`."""
-    return torch.cat([frame, reconstruction, (frame - reconstruction).abs()], dim=-1)
-
-
 def main(args: list[str] | None = None) -> None:
     """Runs the command line; a mistake in it ends in one line and a non-zero exit status."""
     with one_line_errors("generate.py"):
         auto_cli(
-            [sample, reconstruct, restore, cluster, inspect, export],
+            [sample, reconstruct, restore, compress, decompress, inspect, cluster, export],
             args,
             as_positional=False,
             parser_class=OneLineParser,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 try:
-    from numba import config
+    import numba
 except ImportError as missing:
     raise ImportError(
         "lossless coding needs numba; install the extra: pip install -e .[codec]"
@@ -18,13 +19,12 @@ except ImportError as missing:
 
 sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
 folder = f"numba-{hashlib.sha256(sources).hexdigest()[:16]}"
-others, config.CACHE_DIR = (
-    config.CACHE_DIR,
-    str(Path.home() / ".cache" / "litarcade" / folder),
-)
+home = Path.home() / ".cache" / "litarcade"
+settings: Any = numba.config
+others, settings.CACHE_DIR = settings.CACHE_DIR, str(home / folder)
 try:  # a function's cache is settled where it is decorated
     from lit_modules.codec.palette.group import MOST_COLOURS, pack, unpack
 finally:
-    config.CACHE_DIR = others
+    settings.CACHE_DIR = others
 
 __all__ = ["MOST_COLOURS", "pack", "unpack"]

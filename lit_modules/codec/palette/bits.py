@@ -71,7 +71,7 @@ def finish(coder: Coder, data: Bytes) -> int:
     if coder[PLACE] < len(data):
         # The first bytes of both ends differ, so this one, zeros behind it, lies between them.
         data[coder[PLACE]] = (coder[LOW] >> 24) + 1
-    return coder[PLACE] + 1
+    return int(coder[PLACE] + 1)
 
 
 @compiled

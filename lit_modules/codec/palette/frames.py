@@ -108,7 +108,7 @@ def code_frames(
             travelled = motion.travelled[y // BAND]
             code_row(coder, data, colours, model, planes, y, travelled, decoding)
             if coder[PLACE] > len(data) and not decoding:
-                return coder[PLACE]
+                return int(coder[PLACE])
         if decoding:
             frames[t] = inner
         planes.still[:] = planes.now

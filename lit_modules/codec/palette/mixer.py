@@ -99,7 +99,7 @@ def predict(
         for i in range(CONTEXTS):
             total += mixer.weights[rank, mixer.chosen[k], i] * mixer.inputs[i]
         mixer.odds[k] = min(max(total >> 16, -LIMIT), LIMIT)
-    return (mixer.odds[0] + mixer.odds[1] + mixer.odds[2]) // 3
+    return int(mixer.odds[0] + mixer.odds[1] + mixer.odds[2]) // 3
 
 
 @inlined
@@ -112,7 +112,7 @@ def corrected(mixer: Mixer, logistic: Logistic, rank: int, situation: int, odds:
         mixer.corrections[rank, situation, step + 1],
     )
     met = (low * (2 * LIMIT + 1 - part) + high * part) // (2 * LIMIT + 1)
-    return min(max((int(logistic.squash[odds + LIMIT]) + met) >> 1, 1), ONE - 1)
+    return int(min(max((int(logistic.squash[odds + LIMIT]) + met) >> 1, 1), ONE - 1))
 
 
 @inlined

@@ -74,8 +74,9 @@ def new_planes(height: int, width: int) -> Planes:
 def new_motion(height: int) -> Motion:
     """Of a group's first frame."""
     bands = -(-height // BAND)
-    zeros = (np.zeros(bands, np.int64) for _ in range(3))
-    return Motion(np.zeros(2, np.int64), *zeros, np.full(5, 1 << 15, np.int64))
+    moves, before, travelled = (np.zeros(bands, np.int64) for _ in range(3))
+    chances = np.full(5, 1 << 15, np.int64)
+    return Motion(np.zeros(2, np.int64), moves, before, travelled, chances)
 
 
 @compiled
