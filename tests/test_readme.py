@@ -64,5 +64,6 @@ def test_commands_of_the_readme_run_in_its_order(
         "clips/generated_videos_grid.gif",
         "left/generated_video_1.gif",
         "restored/comparison.gif",
+        "back/000_Breakout_random_s0.avi",
     ):
         assert (tmp_path / written).is_file()
