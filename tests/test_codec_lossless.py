@@ -164,8 +164,8 @@ def peak(verb: Callable[..., dict], *arguments: Any) -> int:
 
 
 def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
-    short = recording(tmp_path / "short.avi", 64)
-    long = recording(tmp_path / "long.avi", 640)
+    short = recording(tmp_path / "short.avi", 48)
+    long = recording(tmp_path / "long.avi", 480)
     compress(short, tmp_path / "first", "--yardstick", "false")  # what is loaded once is loaded
     outs = tmp_path / "short", tmp_path / "long"
     options = ("--group_frames", "8")
