@@ -198,8 +198,8 @@ class Compression:
         )
         if general := self.modes.get("general"):
             yield (
-                f"{general} of {sum(self.modes.values())} groups have no palette of 256 colours, "
-                "or are noise: they are coded by a general lossless codec"
+                f"{general} of {sum(self.modes.values())} groups have no palette of 256 colours: "
+                "they are coded by a general lossless codec"
             )
         if best := figures["best_classical"]:
             others = (f"{name} {size}" for name, size in sorted(self.classical.items()))

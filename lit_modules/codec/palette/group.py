@@ -25,8 +25,8 @@ def pack(frames: Frames) -> bytes | None:
         frames: RGB `(t, h, w, 3)` uint8.
 
     Returns:
-        Bytes that `unpack` takes; None if there are more than 256 colours, or if the code is longer
-        than a byte a pixel, as it is of noise.
+        Bytes that `unpack` takes; None if there are more than 256 colours, or if the code is
+        longer than a byte a pixel.
     """
     indices = np.empty(frames.shape[:3], np.uint8)
     palette = np.empty((MOST_COLOURS, 3), np.uint8)
