@@ -15,6 +15,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from noise import ClipData, ClipGenerator, NoiseData, NoiseLearner
 
 
+class OneThread(Callback):
+    """In forked ranks: threads that the parent has used are not there, and waited for in vain."""
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        torch.set_num_threads(1)
+
+
 class Run:
     """Fits `NoiseLearner` in a folder of its own."""
 
@@ -50,6 +57,8 @@ class Run:
             "enable_checkpointing": bool(save_every),
             "log_every_n_steps": 1,
         }
+        if trainer.get("strategy") == "ddp_fork":
+            callbacks = [OneThread(), *callbacks]
         runner = L.Trainer(**(options | trainer), callbacks=callbacks)
         runner.fit(module, datamodule=data or NoiseData(), ckpt_path=ckpt_path)
         return runner, module
