@@ -310,6 +310,7 @@ def compress(
     input: str,
     out: str,
     quality: Literal["lossless", 1, 2, 3, 4, 5, 6] = "lossless",
+    max_kbps: float | None = None,
     group_frames: int = 32,
     ckpt_path: str | None = None,
     state: str | None = None,
@@ -326,8 +327,8 @@ def compress(
         out: folder for the files; made if missing.
         quality: `lossless` gives every pixel back and needs no checkpoint; 1 to 6 is the number of
             codebooks of a trained codec.
-        group_frames: frames that are decoded together, at most: the distance of key frames. More
-            are fewer bytes, fewer are less to lose.
+        max_kbps: most kilobits a second; of a trained codec the most codebooks that keep to it.
+        group_frames: frames that are decoded together, at most: the distance of key frames.
         ckpt_path: checkpoint of a codec; of quality 1 to 6.
         state: labels (`.labels.npz`) with the game's memory, of use to a codec trained with it;
             unset those beside the video are taken where there are any, `none` does without.
@@ -340,7 +341,8 @@ def compress(
 
     paths = new_files(out, overwrite, f"{Path(input).stem}.lav", "metrics.json")
     codec = partial(load, kind=LitVideoCodec, device=device)
-    verbs.compress(input, paths, quality, group_frames, yardstick, ckpt_path, state, codec)
+    rest = (quality, group_frames, yardstick, ckpt_path, state, codec, max_kbps)
+    verbs.compress(input, paths, *rest)
 
 
 def decompress(

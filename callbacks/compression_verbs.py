@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,24 +30,38 @@ def compress(
     ckpt_path: str | None,
     state: str | None,
     load: Load,
+    max_kbps: float | None = None,
 ) -> None:
-    """Writes `paths`: the `.lav` file and `metrics.json`."""
-    coder: GroupCoder
+    """Writes `paths`: the `.lav` file and `metrics.json`.
+
+    Raises:
+        ValueError: there is no checkpoint where one is needed, or no quality up to this one keeps
+            to `max_kbps`.
+    """
     known = None
-    if quality == "lossless":
-        coder = LosslessCoder()
-    elif ckpt_path is None:
-        raise ValueError(
-            f"quality {quality} needs a trained codec: give --ckpt_path, or --quality lossless"
-        )
-    else:
-        module = load(ckpt_path)
-        coder = ModelCoder(module, ckpt_path, quality)
+    coders: Iterator[GroupCoder] = iter([LosslessCoder()])
+    if quality != "lossless":
+        if ckpt_path is None:
+            raise ValueError(
+                f"quality {quality} needs a trained codec: give --ckpt_path, or --quality lossless"
+            )
+        module, path = load(ckpt_path), ckpt_path
+        coders = (ModelCoder(module, path, depth) for depth in range(quality, 0, -1))
         known = Footage(source).state(state, module.state_dim)
-    job = Compression(coder, group_frames, yardstick)
-    with Progress(*Progress.get_default_columns(), TimeElapsedColumn()) as bar:
-        task = bar.add_task("frames", total=frames_of(source))
-        job.run(source, paths[0], known, lambda count: bar.advance(task, count))
+    for coder in coders:  # the first that is small enough
+        job = Compression(coder, group_frames, yardstick)
+        with Progress(*Progress.get_default_columns(), TimeElapsedColumn()) as bar:
+            task = bar.add_task("frames", total=frames_of(source))
+            job.run(source, paths[0], known, partial(bar.advance, task))
+        if max_kbps is None or (rate := job.figures()["kbps"]) <= max_kbps:
+            break
+        paths[0].unlink()
+        print(f"quality {coder.about['quality']} takes {rate:.1f} kbps")
+    else:
+        raise ValueError(
+            f"max_kbps {max_kbps:g} cannot be kept: the least was {rate:.1f} kbps; allow more"
+            + (", or give --quality 1 to 6 with a --ckpt_path" if quality == "lossless" else "")
+        )
     write(paths[1], {"input": Path(source).name, **job.figures()})
     print("\n".join(job.summary()))
     print(f"written to {paths[0]} and {paths[1]}")
