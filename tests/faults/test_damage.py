@@ -13,7 +13,7 @@ from laboratory import SYSTEMS, Laboratory, last, step_of
 from processes import Run
 
 from lit_modules.checkpoints import read_file
-from lit_modules.sealed_file import write_sealed
+from lit_modules.sealed_file import survey, write_sealed
 
 Damage = Callable[[bytes, random.Random], bytes]
 
@@ -78,7 +78,8 @@ def test_run_goes_on_from_a_whole_checkpoint_beside_a_damaged_one(
     for number in range(times(small, full)):
         folder = tmp_path / str(number)
         shutil.copytree(halves[name], folder)
-        broken = last(folder)
+        broken, _ = survey(last(folder).parent)  # which a run would go on from
+        assert broken is not None
         broken.write_bytes(damage(broken.read_bytes(), rng))
         given = ("--ckpt_path", str(broken)) if number % 2 else ()
         said = laboratory.start(name, folder, *given).finish()
