@@ -332,17 +332,15 @@ def compress(
         ckpt_path: checkpoint of a codec; of quality 1 to 6.
         state: labels (`.labels.npz`) with the game's memory, of use to a codec trained with it;
             unset those beside the video are taken where there are any, `none` does without.
-        yardstick: whether classical lossless codecs code the same frames, which takes longer than
-            the rest.
+        yardstick: whether classical lossless codecs code the same frames too, which is slow.
         device: `cpu`, `cuda` or `cuda:N`, of quality 1 to 6.
         overwrite: write over files of an earlier call.
     """
     from callbacks import compression_verbs as verbs  # an extra, which other verbs do without
 
     paths = new_files(out, overwrite, f"{Path(input).stem}.lav", "metrics.json")
-    codec = partial(load, kind=LitVideoCodec, device=device)
-    rest = (quality, group_frames, yardstick, ckpt_path, state, codec, max_kbps)
-    verbs.compress(input, paths, *rest)
+    net = partial(load, kind=LitVideoCodec, device=device)
+    verbs.compress(input, paths, quality, group_frames, yardstick, ckpt_path, state, net, max_kbps)
 
 
 def decompress(
@@ -363,7 +361,7 @@ def decompress(
         device: `cpu`, `cuda` or `cuda:N`, of quality 1 to 6.
         overwrite: write over files of an earlier call.
     """
-    from callbacks import compression_verbs as verbs  # an extra, which other verbs do without
+    from callbacks import compression_verbs as verbs  # as above
 
     paths = new_files(out, overwrite, f"{Path(input).stem}.avi", "metrics.json")
     verbs.decompress(input, paths, ckpt_path, partial(load, kind=LitVideoCodec, device=device))

@@ -34,7 +34,7 @@ def token_energy(tokens: Tensor, mode: Mode, part: slice | None = None) -> Tenso
         tokens: `(b, n, d)`, in order of time.
         mode: `l2`, mean over tokens of |z_i|; `token_diff_l2`, mean over tokens of |z_i - z_i-1|,
             0 for a window of one token.
-        part: which tokens count; None counts all. A mode says whether it is asked for one.
+        part: which tokens a `middle` counts; a `mean` counts all.
 
     Returns:
         `(b,)`, at least 0.
@@ -56,7 +56,7 @@ def velocity_energy(
         visible: bool `(b, T, P)`.
         mode: `l2`, mean of |v|; `token_diff_l2`, mean of |v_t - v_t-1| over points that are seen in
             both steps.
-        part: which steps count; None counts all.
+        part: which steps a `middle` counts; a `mean` counts all.
 
     Returns:
         `(b,)`, at least 0.
@@ -64,15 +64,19 @@ def velocity_energy(
     both = visible
     if mode.startswith("token_diff"):
         both = torch.cat([visible[:, :1], visible[:, 1:] & visible[:, :-1]], 1)
-    vectors, seen = of_mode(velocity, mode, part), of_mode(both, "l2_mean", part)
+    vectors, seen = (
+        of_mode(velocity, mode, part),
+        of_mode(both, "l2_middle" if mode.endswith("middle") else "l2_mean", part),
+    )
     seen = seen[:, seen.shape[1] - vectors.shape[1] :]
     lengths: Tensor = torch.linalg.vector_norm(vectors, dim=-1) * seen
     return lengths.sum((1, 2)) / seen.sum((1, 2)).clamp_min(1)
 
 
 def of_mode(values: Tensor, mode: Mode, part: slice | None) -> Tensor:
-    """Values of a part of the windows `(b, n, ...)`, or how far each is from the one before."""
-    part = part or slice(0, values.shape[1])
+    """The values of windows `(b, n, ...)` that count, or how far each is from the one before."""
+    if part is None or not mode.endswith("middle"):
+        part = slice(0, values.shape[1])
     if not mode.startswith("token_diff"):
         return values[:, part]
     return values[:, max(part.start - 1, 0) : part.stop].diff(dim=1)

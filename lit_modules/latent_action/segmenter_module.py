@@ -175,12 +175,10 @@ class LitSegmenter(LitVideoModel):
         for mode in MODES:
             for source, values in tokens.items():
                 part = middle(values.shape[1], horizon, batch["stride"])
-                energy = token_energy(values, mode, part if "middle" in mode else None) * ~still
+                energy = token_energy(values, mode, part) * ~still
                 energies[energy_name(cast(Source, source), mode)] = energy
             part = middle(horizon, horizon, batch["stride"])
-            energy = velocity_energy(
-                velocity, batch["visible"], mode, part if "middle" in mode else None
-            )
+            energy = velocity_energy(velocity, batch["visible"], mode, part)
             energies[energy_name("velocity", mode)] = energy
         return {name: energies[name].cpu() for name in sorted(energies)}, codes
 
