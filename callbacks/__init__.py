@@ -1,6 +1,7 @@
 """Callbacks: what watches a run, writes its files and brings it back."""
 
 from callbacks.codebook_usage import CodebookUsage
+from callbacks.due_validation import DueValidation
 from callbacks.embedding_writer import EmbeddingWriter
 from callbacks.find_batch_size import FindBatchSize
 from callbacks.finite_loss import FiniteLoss
@@ -17,6 +18,7 @@ from callbacks.stream_position import StreamPosition
 
 __all__ = [
     "CodebookUsage",
+    "DueValidation",
     "EmbeddingWriter",
     "FindBatchSize",
     "FiniteLoss",

@@ -31,8 +31,12 @@ def expand(scaled: Tensor) -> Tensor:
 
 
 def classes_of(velocity: Tensor) -> Tensor:
-    """Class along each axis: shares of the frame, any shape -> int64 in [0, 15), 7 is rest."""
-    return (compress(velocity) * MIDDLE).round().clamp(-MIDDLE, MIDDLE).long() + MIDDLE
+    """Class along each axis: shares of the frame, any shape -> int64 in [0, 15), 7 is rest.
+
+    What is no number is put to rest: there is no class for it, and the loss tells of it anyway.
+    """
+    steps = (compress(velocity) * MIDDLE).round().nan_to_num(0.0)
+    return steps.clamp(-MIDDLE, MIDDLE).long() + MIDDLE
 
 
 def moves(velocity: Tensor) -> Tensor:

@@ -92,8 +92,8 @@ class FSQ(nn.Module):
         return torch.tanh(z + shift) * reach - offset
 
     def to_indices(self, codes: Tensor) -> Tensor:
-        """Codes `(..., dimensions)` in [-1, 1] -> indices `(...)`, int64."""
-        places = (codes * self._half + self._half).round().long()
+        """Codes `(..., dimensions)` in [-1, 1] -> indices `(...)`, int64; NaN is level 0."""
+        places = (codes * self._half + self._half).round().nan_to_num(0.0).long()
         return (places * cast(Tensor, self.basis)).sum(-1)
 
     def to_codes(self, indices: Tensor) -> Tensor:

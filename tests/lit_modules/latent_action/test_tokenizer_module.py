@@ -133,3 +133,14 @@ def test_usage_of_a_module_without_codes_names_the_remedy() -> None:
     callback = CodebookUsage()
     with pytest.raises(TypeError, match=r"trainer\.callbacks"):
         callback.on_train_batch_end(None, L.LightningModule(), {"loss": 1}, None, 0)  # type: ignore[arg-type]
+
+
+def test_windows_that_are_no_numbers_have_a_loss_that_is_none_and_codes_that_are():
+    module = LitMotionTokenizer(points=9, hidden_dim=16, heads=2).train()
+    batch = {
+        "velocity": torch.full((2, 16, 9, 2), torch.nan),
+        "visible": torch.ones(2, 16, 9, dtype=torch.bool),
+    }
+    out = module.step(batch)
+    assert out["loss"].isnan().all()
+    assert ((out["codes"] >= 0) & (out["codes"] < module.codes)).all()
