@@ -149,7 +149,7 @@ def judge_tokenizer(
         clusters.append((value, cluster_scores(segmenter, settings, ours, theirs)))
         if kind == "segmenter":  # probe and changes of code are of the windows that presets have
             found["segmenter_codes"] = change_scores(ours, theirs)
-            found["probe"] = probe_scores([*ours, *theirs])
+            found["probe"] = probe_scores(theirs)
             found["usage"] = {
                 part: codes_used(segmenter, own)
                 for part, own in (("train", ours), ("held_out", theirs))
@@ -189,31 +189,42 @@ LABELS = {
 
 
 def second_table(figures: dict[str, Any]) -> list[str]:
-    """Clusters and probe, means over the tokenizers."""
-    lines = [
-        "| game | AMI | ARI | V | clusters, actions | probe: velocity | codes | gain "
-        "| moving tokens: perplexity, codes used |",
-        "|---|---|---|---|---|---|---|---|---|",
+    """Clusters and use of the codes, then the probe; means over the tokenizers."""
+    clusters = [
+        "| game | AMI | ARI | V | clusters, actions | moving tokens: perplexity, codes used |",
+        "|---|---|---|---|---|---|",
+    ]
+    probes = [
+        "| game | labelled recordings | probe on velocity | on codes | gain |",
+        "|---|---|---|---|---|",
     ]
     for game, own in figures.items():
         seeds = list(own.get("seeds", {}).values())
         if not seeds:
             continue
-        clusters = [one["clusters"] for one in seeds]
-        ami, ari, v = (
-            f"{np.mean([one[key] for one in clusters]):.3f}" for key in ("ami", "ari", "v_measure")
-        )
-        counts = f"{clusters[0]['clusters']}, {clusters[0]['actions']}"
-        probes = [one["probe"] for one in seeds]
-        raw = np.mean([one["velocity"]["balanced_accuracy"] for one in probes])
-        codes = np.mean([one["codes"]["balanced_accuracy"] for one in probes])
-        gain = np.mean([one["codes"]["gain"] for one in probes])
-        error = np.mean([one["codes"]["gain_standard_error"] for one in probes])
+        found = [one["clusters"] for one in seeds]
+        ami, ari, v = (mean(found, key) for key in ("ami", "ari", "v_measure"))
+        counts = f"{found[0]['clusters']}, {found[0]['actions']}"
         used = [one["usage"]["train"] for one in seeds]
-        share = np.mean([one["moving_perplexity_share"] for one in used])
-        alive = 1 - np.mean([one["moving_dead_share"] for one in used])
-        lines.append(
-            f"| {game} | {ami} | {ari} | {v} | {counts} | {raw:.3f} | {codes:.3f} "
-            f"| {gain:+.3f} ± {error:.3f} | {share:.2f}, {alive:.0%} |"
+        share, dead = (mean(used, f"moving_{key}") for key in ("perplexity_share", "dead_share"))
+        clusters.append(
+            f"| {game} | {ami:.3f} | {ari:.3f} | {v:.3f} | {counts} | {share:.2f}, {1 - dead:.0%} |"
         )
-    return lines
+        for labelled in seeds[0]["probe"]:
+            read = [one["probe"][labelled] for one in seeds]
+            raw, codes = (
+                mean([one[kind] for one in read], "balanced_accuracy")
+                for kind in ("velocity", "codes")
+            )
+            gain, error = (
+                mean([one["codes"] for one in read], key) for key in ("gain", "gain_standard_error")
+            )
+            probes.append(
+                f"| {game} | {labelled} | {raw:.3f} | {codes:.3f} | {gain:+.3f} ± {error:.3f} |"
+            )
+    return [*clusters, "", *probes]
+
+
+def mean(of: Sequence[dict[str, Any]], key: str) -> float:
+    """Of one entry."""
+    return float(np.mean([one[key] for one in of]))

@@ -24,6 +24,8 @@ STRIDES = {"segmenter": 4, "segmenter_fine": 2}
 """Steps between windows: what the preset has, and half of it."""
 BATCH = 256
 QUANTILES = np.linspace(0.05, 0.95, 13)
+LABELLED = (2, 4, 8, 16)
+"""Recordings that a probe learns from."""
 CLUSTERS = (None, 2, 3, 4, 6, 8, 12)
 
 
@@ -236,7 +238,10 @@ def agreement(described: Described, kind: str, method: Any, count: int | None) -
 
 
 def probe_scores(own: Sequence[Measured]) -> dict[str, Any]:
-    """The effective action in the middle of windows, read from velocity and from codes."""
+    """The effective action in the middle of windows, read from velocity and from codes.
+
+    By how many recordings have labels to learn it from; the last entry is four fifths of them.
+    """
     velocity, labels, groups = [], [], []
     for number, one in enumerate(own):
         rows = np.array(starts(one.play, one.stride))
@@ -249,4 +254,9 @@ def probe_scores(own: Sequence[Measured]) -> dict[str, Any]:
         "velocity": np.concatenate(velocity),
         "codes": vectors.reshape(len(vectors), -1),
     }
-    return compare_probes(features, np.concatenate(labels), np.concatenate(groups))
+    known, recordings = np.concatenate(labels), np.concatenate(groups)
+    most = round(0.8 * len(own))
+    return {
+        str(n or most): compare_probes(features, known, recordings, n)
+        for n in (*(n for n in LABELLED if n < most), None)
+    }

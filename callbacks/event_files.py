@@ -15,48 +15,45 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard.summary import histogram_raw
 
 
-class SurvivingEventWriter:
-    """An event file writer whose first failure is a warning and whose later calls do nothing.
+class SurvivingFile:
+    """An event file whose first failure is a warning and whose later calls do nothing.
 
-    It stands below everything that writes to the logger, so `self.log`, LearningRateMonitor and
-    Lightning's own flushes survive as well.
+    It stands below everything that writes to the logger, also below TensorBoard's own thread, so
+    `self.log`, LearningRateMonitor and Lightning's own flushes survive as well.
 
     Args:
-        writer: the `EventFileWriter` of a TensorBoard logger.
+        file: what TensorBoard writes to.
+        folder: of the log, to be named.
     """
 
-    def __init__(self, writer: Any) -> None:
-        self._writer = writer
+    def __init__(self, file: Any, folder: str) -> None:
+        self._file, self._folder = file, folder
         self.failed = False
 
-    def _attempt(self, call: Callable[..., None], *args: Any) -> None:
+    def write(self, data: bytes) -> None:
+        """Appends."""
+        self._attempt(self._file.write, data)
+
+    def flush(self) -> None:
+        """Hands what was appended to the disk."""
+        self._attempt(self._file.flush)
+
+    def close(self) -> None:
+        """Flushes and closes."""
+        self._attempt(self._file.close)
+
+    def _attempt(self, call: Callable[..., Any], *args: Any) -> None:
         if self.failed:
             return
         try:
             call(*args)
-        except Exception as error:  # the writer's thread hands on whatever its file system raised
+        except Exception as error:  # whatever its file system raises
             self.failed = True
             warnings.warn(
-                f"TensorBoard log {self._writer.get_logdir()} cannot be written ({error}); "
-                "training goes on without it",
+                f"TensorBoard log {self._folder} cannot be written ({error}); training goes on "
+                "without it",
                 stacklevel=2,
             )
-
-    def get_logdir(self) -> str:
-        """Folder of the event file."""
-        return str(self._writer.get_logdir())
-
-    def add_event(self, event: Any) -> None:
-        """Queues an event."""
-        self._attempt(self._writer.add_event, event)
-
-    def flush(self) -> None:
-        """Writes what is queued."""
-        self._attempt(self._writer.flush)
-
-    def close(self) -> None:
-        """Flushes and closes."""
-        self._attempt(self._writer.close)
 
 
 def surviving_writers(trainer: L.Trainer) -> list[Any]:
@@ -65,8 +62,9 @@ def surviving_writers(trainer: L.Trainer) -> list[Any]:
     for logger in trainer.loggers if trainer.is_global_zero else []:
         if isinstance(logger, TensorBoardLogger):
             writer = logger.experiment._get_file_writer()
-            if not isinstance(writer.event_writer, SurvivingEventWriter):
-                writer.event_writer = SurvivingEventWriter(writer.event_writer)
+            records = writer.event_writer._async_writer._writer
+            if not isinstance(records._writer, SurvivingFile):
+                records._writer = SurvivingFile(records._writer, writer.get_logdir())
             writers.append(writer)
     return writers
 

@@ -17,6 +17,7 @@ def compare_probes(
     features: Mapping[str, NDArray[np.float32]],
     labels: NDArray[np.int64],
     groups: NDArray[np.int64],
+    labelled: int | None = None,
     folds: int = 5,
 ) -> dict[str, Any]:
     """Balanced accuracy of the same linear probe on several features, over the same folds.
@@ -28,6 +29,8 @@ def compare_probes(
         features: `(n, d)` of each kind; the first is what the others are compared with.
         labels: class of each row `(n,)`; negative ones are left out.
         groups: recording of each row `(n,)`.
+        labelled: recordings whose labels the probe learns from, drawn `folds` times; all others are
+            tested. None takes all but a fold in turn.
         folds: parts that are tested in turn; fewer where there are fewer groups.
 
     Returns:
@@ -35,23 +38,26 @@ def compare_probes(
         but the first also `gain`, the mean difference to the first, and `gain_standard_error`.
 
     Raises:
-        ValueError: fewer than two groups or classes.
+        ValueError: fewer than two groups or classes, or none left to test.
     """
     from sklearn.linear_model import RidgeClassifierCV
     from sklearn.metrics import recall_score
-    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     names, counts = np.unique(labels[labels >= 0], return_counts=True)
     common = names[counts >= LEAST_SHARE * counts.sum()]
     kept = np.flatnonzero(np.isin(labels, common))
-    folds = min(folds, len(np.unique(groups[kept])))
-    if folds < 2 or len(common) < 2:
+    recordings = len(np.unique(groups[kept]))
+    if recordings < 2 or len(common) < 2:
         raise ValueError(
-            f"{len(common)} classes in {folds} recordings; a probe needs two or more of both"
+            f"{len(common)} classes in {recordings} recordings; a probe needs two or more of both"
         )
-    parts = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    if labelled is None:
+        parts = StratifiedGroupKFold(min(folds, recordings), shuffle=True, random_state=0)
+    else:  # refuses numbers that leave none to test
+        parts = GroupShuffleSplit(folds, train_size=labelled, random_state=0)
     splits = list(parts.split(kept, labels[kept], groups[kept]))
     scores: dict[str, list[float]] = {}
     for kind, rows in features.items():

@@ -68,10 +68,10 @@ def test_figures_of_a_game_make_the_tables(checkpoint: Path) -> None:
     assert found["segmenter_fine"]["boundary_f1_100ms"] > 0.9  # the middle alone says when
     assert found["clusters"]["actions"] >= 2
     assert -1 <= found["clusters"]["ami"] <= 1
-    assert found["probe"]["classes"] == 3
+    assert found["probe"]["2"]["classes"] == 3
     assert 0 < found["usage"]["train"]["moving_perplexity_share"] <= 1
     rows = markdown({"Game": figures})
-    assert sum(row.startswith(("| Game", "|  |")) for row in rows) == 7 + 3 + 1
+    assert sum(row.startswith(("| Game", "|  |")) for row in rows) == 7 + 3 + 2
 
 
 def test_times_at_which_segments_meet_count_once_and_ends_of_the_video_do_not() -> None:

@@ -62,3 +62,16 @@ def test_one_recording_is_too_few():
     features = {"noise": rng.normal(size=(len(labels), 2)).astype(np.float32)}
     with pytest.raises(ValueError, match="1 recordings"):
         compare_probes(features, labels, np.zeros(len(labels), np.int64))
+
+
+def test_more_labelled_recordings_tell_more_and_the_others_are_tested():
+    rng, labels, groups = rows(recordings=12, each=30)
+    weak = np.concatenate([np.eye(3)[labels] * 2, np.zeros((len(labels), 40))], 1)
+    weak += rng.normal(size=weak.shape)
+    features = {"weak": weak.astype(np.float32)}
+    few, many = (
+        compare_probes(features, labels, groups, n)["weak"]["balanced_accuracy"] for n in (1, 9)
+    )
+    assert few + 0.05 < many
+    with pytest.raises(ValueError, match="12"):
+        compare_probes(features, labels, groups, 12)
