@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import lzma
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from lit_modules.codec.palette.bits import code_bit, finish, new_coder
 from lit_modules.codec.palette.group import code
 from lit_modules.codec.palette.logistic import LIMIT, tables
 from lit_modules.codec.palette.planes import best_vector, new_planes
+
+GOLDEN = Path(__file__).parents[2] / "golden/codec/palette.bin"
+"""What version 1 writes; laid down once and for ever."""
 
 
 def restored(frames: np.ndarray) -> np.ndarray:
@@ -125,3 +129,14 @@ def test_scroll_is_found() -> None:
     planes = new_planes(64, 80)
     planes.still[4:-4, 4:-4], planes.now[4:-4, 4:-4] = frames
     assert best_vector(planes.now, planes.still, np.zeros(2, np.int64)) == (0, 5)
+
+
+def test_golden_group_is_packed_and_unpacked_alike() -> None:
+    """Tiles by arithmetic, of which a score line stands and the rest scrolls by 3 pixels a frame."""
+    time, row, column = np.indices((5, 24, 40))
+    along = np.where(row < 8, column, column + 3 * time)
+    index = ((row // 8 * 5 + along // 8) * 7 + (row % 8 ^ along % 8)) % 11
+    palette = np.stack([np.arange(11) * k % 256 for k in (23, 91, 201)], -1).astype(np.uint8)
+    packed = pack(palette[index])
+    assert packed == GOLDEN.read_bytes()
+    assert np.array_equal(unpack(packed, *index.shape), palette[index])
