@@ -19,7 +19,7 @@ import torch
 from callbacks.clear_errors import one_line_errors
 
 NAMES = (
-    *("actions", "ale", "codec_learned", "codec_lossless", "flow", "flow_gpu", "forgetting"),
+    *("actions", "ale", "codec", "codec_lossless", "flow", "flow_gpu", "forgetting"),
     *("gpu", "mae", "mae_gpu", "obgd", "latent_actions", "restore", "segment", "streaming"),
     *("tracking", "video"),
 )

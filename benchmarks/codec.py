@@ -45,8 +45,8 @@ class Point(NamedTuple):
 
 
 def main(argv: list[str]) -> dict[str, Any]:
-    """Returns the figures; draws `benchmarks/results/codec_learned.png`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks codec_learned", description=__doc__)
+    """Returns the figures; draws `benchmarks/results/codec.png`."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks codec", description=__doc__)
     parser.add_argument("--ckpt_path", type=Path, required=True)
     parser.add_argument("--data_dir", type=Path, default=Path("data_video/mario"))
     parser.add_argument("--levels", nargs="+", default=["1-2", "3-2", "8-1"], help="held out")
@@ -70,7 +70,7 @@ def main(argv: list[str]) -> dict[str, Any]:
             judge(clips, partial(code, rival, crf, fps=FPS, group_frames=options.group_frames))
             for crf in track(rival.rates, name)
         ]
-    draw(points, Path(__file__).with_name("results") / "codec_learned.png")
+    draw(points, Path(__file__).with_name("results") / "codec.png")
     curves = {name: [(p.kbps, p.psnr) for p in some] for name, some in points.items()}
     return {
         "clips": len(clips),
