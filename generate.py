@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -12,14 +11,14 @@ from typing import Literal
 # Before torch loads: threads that spin while they wait made steps on a shared machine 40x slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import torch
 from jsonargparse import auto_cli
 from rich.progress import Progress, TimeElapsedColumn
 
 from callbacks.clear_errors import OneLineParser, one_line_errors
 from callbacks.cluster_report import FILES, Clustering, Kind, summary
 from callbacks.cluster_segments import read_segments
-from callbacks.generated_clips import clip_frames, grid_frames
+from callbacks.folder_job import for_each
+from callbacks.generated_clips import write_clips
 from callbacks.given_beginning import first_frame, held_buttons
 from callbacks.lav_report import LavReport
 from callbacks.reconstructions import Reconstructions
@@ -33,7 +32,7 @@ from callbacks.restorations import (
 )
 from callbacks.verb_files import load, new_files
 from datamodules.footage import Footage
-from datamodules.video_io import to_uint8, write_video
+from datamodules.video_io import SUFFIXES, write_video
 from lit_modules import (
     LitCodeLM,
     LitFlowVideo,
@@ -95,24 +94,20 @@ def sample(
     held = None if actions is None else held_buttons(actions, frames, module)
     first = None if start_frame is None else first_frame(start_frame, module)
 
-    clips, evaluations = [], 0
-    start = time.perf_counter()
     with Progress(*Progress.get_default_columns(), TimeElapsedColumn()) as bar:
         task = bar.add_task("pieces", total=num * module.pieces(frames, first))
-        for clip, path in enumerate(paths[:num]):
-            made = module.sample(
+        made = (
+            module.sample(
                 *(1, seed, clip, frames, held, None, first, steps, solver, guidance),
                 progress=lambda: bar.advance(task),
             )
-            clips.append(to_uint8((made.video[0] + 1) / 2).cpu())
-            evaluations += made.evaluations
-            write_video(path, clip_frames(clips[-1]), fps)
-    took = (time.perf_counter() - start) / num
-    write_video(paths[-2], grid_frames(torch.stack(clips)), fps)
+            for clip in range(num)
+        )
+        took, evaluations = write_clips(made, paths[:-1], fps)
     report = {"clips": num, "frames": frames, "fps": fps, "seed": seed}
-    report |= {"seconds_per_clip": took, "function_evaluations_per_clip": evaluations / num}
+    report |= {"seconds_per_clip": took, "function_evaluations_per_clip": evaluations}
     paths[-1].write_text(json.dumps(report, indent=2) + "\n")
-    print(f"{took:.2f} seconds and {evaluations / num:g} function evaluations per clip")
+    print(f"{took:.2f} seconds and {evaluations:g} function evaluations per clip")
     print(f"written to {paths[0]} … {paths[-2]} and {paths[-1]}")
 
 
@@ -316,14 +311,16 @@ def compress(
     state: str | None = None,
     yardstick: bool = True,
     device: str = "cpu",
+    shard: str = "1/1",
     overwrite: bool = False,
 ) -> None:
-    """Compresses a video to a `.lav` file, which survives damage.
+    """Compresses a video, or each of a folder, to a `.lav` file, which survives damage.
 
     Writes `<name>.lav` and `metrics.json`, and tells what classical codecs come to.
 
     Args:
-        input: video file.
+        input: video file, or folder of some: each gets a folder of its own in `out`, those that
+            have one are passed over, and those that fail are named.
         out: folder for the files; made if missing.
         quality: `lossless` gives every pixel back and needs no checkpoint; 1 to 6 is the number of
             codebooks of a trained codec.
@@ -334,13 +331,18 @@ def compress(
             unset those beside the video are taken where there are any, `none` does without.
         yardstick: whether classical lossless codecs code the same frames too, which is slow.
         device: `cpu`, `cuda` or `cuda:N`, of quality 1 to 6.
+        shard: which share of a folder to do: `2/8` is the second of eight.
         overwrite: write over files of an earlier call.
     """
     from callbacks import compression_verbs as verbs  # an extra, which other verbs do without
 
-    paths = new_files(out, overwrite, f"{Path(input).stem}.lav", "metrics.json")
     net = partial(load, kind=LitVideoCodec, device=device)
-    verbs.compress(input, paths, quality, group_frames, yardstick, ckpt_path, state, net, max_kbps)
+
+    def one(source: str, folder: str, over: bool) -> None:
+        settings = (quality, max_kbps, group_frames, yardstick, ckpt_path, state, net)
+        verbs.compress(source, folder, over, *settings)
+
+    for_each(input, out, SUFFIXES, one, shard, overwrite)
 
 
 def decompress(
@@ -348,6 +350,7 @@ def decompress(
     out: str,
     ckpt_path: str | None = None,
     device: str = "cpu",
+    shard: str = "1/1",
     overwrite: bool = False,
 ) -> None:
     """Turns a `.lav` file into an AVI (FFV1); what is lost of it is made up and named.
@@ -355,16 +358,21 @@ def decompress(
     Writes `<name>.avi` and `metrics.json`.
 
     Args:
-        input: file that `compress` wrote, damaged or not.
+        input: file that `compress` wrote, damaged or not, or a folder of some, as there.
         out: folder for the files; made if missing.
         ckpt_path: the checkpoint that the file was compressed with; of quality 1 to 6.
         device: `cpu`, `cuda` or `cuda:N`, of quality 1 to 6.
+        shard: as of `compress`.
         overwrite: write over files of an earlier call.
     """
     from callbacks import compression_verbs as verbs  # as above
 
-    paths = new_files(out, overwrite, f"{Path(input).stem}.avi", "metrics.json")
-    verbs.decompress(input, paths, ckpt_path, partial(load, kind=LitVideoCodec, device=device))
+    net = partial(load, kind=LitVideoCodec, device=device)
+
+    def one(source: str, folder: str, over: bool) -> None:
+        verbs.decompress(source, folder, over, ckpt_path, net)
+
+    for_each(input, out, [".lav"], one, shard, overwrite)
 
 
 def inspect(input: str, out: str | None = None, overwrite: bool = False) -> None:

@@ -13,6 +13,7 @@ from rich.progress import Progress, TimeElapsedColumn
 from callbacks.compression import Compression
 from callbacks.decompression import Decompression
 from callbacks.group_coders import GroupCoder, LosslessCoder, ModelCoder, digest
+from callbacks.verb_files import new_files
 from datamodules.footage import Footage
 from lit_modules import LitVideoCodec
 
@@ -23,21 +24,24 @@ Load = Callable[[str], LitVideoCodec]
 
 def compress(
     source: str,
-    paths: list[Path],
+    out: str,
+    overwrite: bool,
     quality: Quality,
+    max_kbps: float | None,
     group_frames: int,
     yardstick: bool,
     ckpt_path: str | None,
     state: str | None,
     load: Load,
-    max_kbps: float | None = None,
 ) -> None:
-    """Writes `paths`: the `.lav` file and `metrics.json`.
+    """Writes `<name>.lav` and `metrics.json` into the folder `out`.
 
     Raises:
+        FileExistsError: they are there, and are not to be written over.
         ValueError: there is no checkpoint where one is needed, or no quality up to this one keeps
             to `max_kbps`.
     """
+    paths = new_files(out, overwrite, f"{Path(source).stem}.lav", "metrics.json")
     known = None
     coders: Iterator[GroupCoder] = iter([LosslessCoder()])
     if quality != "lossless":
@@ -67,8 +71,14 @@ def compress(
     print(f"written to {paths[0]} and {paths[1]}")
 
 
-def decompress(source: str, paths: list[Path], ckpt_path: str | None, load: Load) -> None:
-    """Writes `paths`: the video and `metrics.json`."""
+def decompress(source: str, out: str, overwrite: bool, ckpt_path: str | None, load: Load) -> None:
+    """Writes `<name>.avi` and `metrics.json` into the folder `out`.
+
+    Raises:
+        FileExistsError: they are there, and are not to be written over.
+        ValueError: there is no checkpoint where one is needed, or another one.
+    """
+    paths = new_files(out, overwrite, f"{Path(source).stem}.avi", "metrics.json")
     job = Decompression(source)
     coder: GroupCoder
     if job.header.mode != "learned":

@@ -1,10 +1,12 @@
-"""What a generator makes at this moment of its training, drawn without disturbing it."""
+"""What a generator makes: at this moment of its training, without disturbing it, and in files."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -15,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from callbacks.stream_position import rng_states, set_rng_states
-from datamodules.video_io import to_uint8
+from datamodules.video_io import to_uint8, write_video
 from lit_modules.base import unit
+from lit_modules.flow.module import Samples
 
 GAP = 2
 """Black pixels between the clips of a grid."""
@@ -42,6 +45,23 @@ def draw(trainer: L.Trainer, module: L.LightningModule, num: int, seed: int) -> 
         set_rng_states(states, module.device)
         for part, training in modes:
             part.training = training
+
+
+def write_clips(made: Iterable[Samples], paths: Sequence[Path], fps: float) -> tuple[float, float]:
+    """Writes single clips as they are made, and a grid of them all into the last of `paths`.
+
+    Returns:
+        Seconds and evaluations of the network that a clip took.
+    """
+    clips, evaluations = [], 0
+    start = time.perf_counter()
+    for path, samples in zip(paths[:-1], made, strict=True):
+        clips.append(to_uint8(unit(samples.video[0])).cpu())
+        evaluations += samples.evaluations
+        write_video(path, clip_frames(clips[-1]), fps)
+    seconds = time.perf_counter() - start
+    write_video(paths[-1], grid_frames(torch.stack(clips)), fps)
+    return seconds / len(clips), evaluations / len(clips)
 
 
 @contextmanager

@@ -216,3 +216,39 @@ def test_missing_extra_is_named_and_breaks_only_its_verb(
     source = recording(tmp_path / "play.avi")
     line = error_line(capsys, "compress", "--input", str(source), "--out", str(tmp_path / "out"))
     assert "pip install -e .[codec]" in line
+
+
+def test_folder_is_shared_out_gone_on_with_and_reported_on(tmp_path: Path, capsys: Any) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    (videos / "more").mkdir(parents=True)
+    for name in ("a.avi", "b.avi", "more/a.avi"):
+        recording(videos / name, 6)
+    (videos / "broken.avi").write_bytes(b"RIFF, and no more")
+    call = ["compress", "--input", str(videos), "--out", str(out), "--yardstick", "false"]
+
+    main([*call, "--shard", "2/2"])  # every second file: b and the one below
+    first = {path.parent.name for path in out.rglob("metrics.json")}
+    assert "2 done, 0 were done before, 0 failed" in capsys.readouterr().out
+    (out / "a").mkdir()
+    (out / "a/a.lav").write_bytes(b"cut short")  # as a call leaves it that was killed
+    said = error_line(capsys, *call)
+    assert "1 of 4 files failed" in said and "broken.avi" in said
+    done = {path.parent.name for path in out.rglob("metrics.json")}
+    assert first < done == {"a", "b", "more__a"}
+
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.lav")}
+    error_line(capsys, *call)
+    assert stamps == {path: path.stat().st_mtime_ns for path in out.rglob("*.lav")}
+
+    back = tmp_path / "back"
+    main(["decompress", "--input", str(out), "--out", str(back)])
+    for name in ("a", "b", "more__a"):
+        (video,) = (back / f"{name}__{name.rpartition('__')[2]}").glob("*.avi")
+        assert np.array_equal(pixels(video), pixels(videos / f"{name.replace('__', '/')}.avi"))
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "x/y"])
+def test_shard_that_is_none_is_refused(shard: str, tmp_path: Path, capsys: Any) -> None:
+    source = recording(tmp_path / "a.avi", 3)
+    call = ["compress", "--input", str(source), "--out", str(tmp_path), "--shard", shard]
+    assert f"shard '{shard}' must be like 2/8" in error_line(capsys, *call)

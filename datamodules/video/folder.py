@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,6 +73,15 @@ def no_videos(root: Path) -> str:
         f"no readable video ({kinds}) in {root}; set data.data_dir to a folder that has some, or "
         f"record some: litarcade-record --env ALE/Breakout-v5 --out {root}"
     )
+
+
+def unique_names(root: Path, paths: Sequence[Path]) -> list[str]:
+    """Each file's name without its suffix, where that is unique; folders between joined by `__`."""
+    stems = ["__".join(path.relative_to(root).with_suffix("").parts) for path in paths]
+    return [
+        stem if stems.count(stem) == 1 else f"{stem}{path.suffix}"
+        for stem, path in zip(stems, paths, strict=True)
+    ]
 
 
 def natural(path: Path) -> list[tuple[int, str]]:

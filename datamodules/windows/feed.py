@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from datamodules.labels import SUFFIX, LabelsError, from_file
 from datamodules.video.decoder import Damage, Rgb
 from datamodules.video.decoding import VideoError, read_around_damage
-from datamodules.video.folder import list_videos
+from datamodules.video.folder import list_videos, unique_names
 
 
 class Shot(NamedTuple):
@@ -69,10 +69,9 @@ def list_sources(source: str) -> list[Video]:
             f"source {source} holds no video; set data.source to a folder that does, or record "
             f"some: litarcade-record --env ALE/Breakout-v5 --out {source}"
         )
-    stems = ["__".join(path.relative_to(root).with_suffix("").parts) for path in paths]
+    names = unique_names(root, paths)
     return [
-        Video(i, stem if stems.count(stem) == 1 else f"{stem}{path.suffix}", str(path))
-        for i, (stem, path) in enumerate(zip(stems, paths, strict=True))
+        Video(i, name, str(path)) for i, (name, path) in enumerate(zip(names, paths, strict=True))
     ]
 
 

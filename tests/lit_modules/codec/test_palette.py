@@ -132,9 +132,9 @@ def test_scroll_is_found() -> None:
 
 
 def test_golden_group_is_packed_and_unpacked_alike() -> None:
-    """Tiles by arithmetic, of which a score line stands and the rest scrolls by 3 pixels a frame."""
-    time, row, column = np.indices((5, 24, 40))
-    along = np.where(row < 8, column, column + 3 * time)
+    """Tiles by arithmetic; a score line stands, the rest scrolls by 3 pixels a frame."""
+    number, row, column = np.indices((5, 24, 40))
+    along = np.where(row < 8, column, column + 3 * number)
     index = ((row // 8 * 5 + along // 8) * 7 + (row % 8 ^ along % 8)) % 11
     palette = np.stack([np.arange(11) * k % 256 for k in (23, 91, 201)], -1).astype(np.uint8)
     packed = pack(palette[index])
