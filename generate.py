@@ -329,7 +329,7 @@ def compress(
         ckpt_path: checkpoint of a codec; of quality 1 to 6.
         state: labels (`.labels.npz`) with the game's memory, of use to a codec trained with it;
             unset those beside the video are taken where there are any, `none` does without.
-        yardstick: whether classical lossless codecs code the same frames too, which is slow.
+        yardstick: whether classical codecs code the same frames too, as well as this one; slow.
         device: `cpu`, `cuda` or `cuda:N`, of quality 1 to 6.
         shard: which share of a folder to do: `2/8` is the second of eight.
         overwrite: write over files of an earlier call.

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
-from benchmarks.codec_rivals import RIVALS, bd_rate, code
+from benchmarks.codec_rivals import RATES, bd_rate, code
 from datamodules.video.decoder import Damage
 from datamodules.video.decoding import read_around_damage
 from lit_modules import LitVideoCodec
@@ -65,10 +65,10 @@ def main(argv: list[str]) -> dict[str, Any]:
         for names in (options.levels, options.trained_levels)
     )
     points = {"ours": [ours(module, q, clips, options) for q in qualities(module)]}
-    for name, rival in RIVALS.items():
+    for name, rates in RATES.items():
         points[name] = [
-            judge(clips, partial(code, rival, crf, fps=FPS, group_frames=options.group_frames))
-            for crf in track(rival.rates, name)
+            judge(clips, partial(code, name, crf, fps=FPS, group_frames=options.group_frames))
+            for crf in track(rates, name)
         ]
     draw(points, Path(__file__).with_name("results") / "codec.png")
     curves = {name: [(p.kbps, p.psnr) for p in some] for name, some in points.items()}

@@ -4,64 +4,31 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
+from callbacks.lossy_codecs import LOSSY, decode, write
+
 Frames = NDArray[np.uint8]
 
 
-class Rival(NamedTuple):
-    """A codec of FFmpeg's."""
-
-    encoder: str
-    pixels: str
-    options: dict[str, str]
-    distance: str
-    """How it is told the distance of key frames, with `{}` for it."""
-    rates: tuple[int, ...]
-    """Values of its option `crf`, from good to bad."""
-
-
-RIVALS = {
-    "x264": Rival("libx264", "yuv444p", {"preset": "slow"}, "g={}", (18, 26, 34, 42, 50)),
-    "x265": Rival(
-        *("libx265", "yuv444p", {"preset": "slow"}),
-        *("x265-params=keyint={}:min-keyint={}:log-level=none", (18, 26, 34, 42, 50)),
-    ),
-    "SVT-AV1": Rival("libsvtav1", "yuv420p", {"preset": "5"}, "g={}", (20, 35, 50, 58, 63)),
-    "VP9": Rival(
-        "libvpx-vp9", "yuv444p", {"b": "0", "cpu-used": "2"}, "g={}", (15, 30, 45, 55, 63)
-    ),
+RATES = {
+    "x264": (18, 26, 34, 42, 50),
+    "x265": (18, 26, 34, 42, 50),
+    "SVT-AV1": (20, 35, 50, 58, 63),
+    "VP9": (15, 30, 45, 55, 63),
 }
+"""Rate factors of each codec, from good to bad."""
 
 
-def code(rival: Rival, crf: int, frames: Frames, fps: int, group_frames: int) -> tuple[int, Frames]:
-    """Bytes of the Matroska file that a codec writes, and the frames that are decoded from it.
-
-    Args:
-        rival: the codec.
-        crf: its rate factor.
-        frames: RGB `(t, h, w, 3)`.
-        fps: frames a second.
-        group_frames: distance of key frames.
-    """
-    name, _, value = rival.distance.partition("=")
-    options = {**rival.options, "crf": str(crf), name: value.replace("{}", str(group_frames))}
+def code(name: str, crf: int, frames: Frames, fps: int, group_frames: int) -> tuple[int, Frames]:
+    """Bytes of the file that a codec writes of `(t, h, w, 3)`, and what is decoded from it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mkv"
-        with av.open(str(path), "w") as file:
-            stream: Any = file.add_stream(rival.encoder, rate=fps, options=options)
-            stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], rival.pixels
-            for frame in frames:
-                file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-            file.mux(stream.encode(None))
-        with av.open(str(path)) as file:
-            made = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
-        return path.stat().st_size, np.stack(made)
+        size = write(path, LOSSY[name], crf, frames, fps, group_frames)
+        return size, np.stack(list(decode(path)))
 
 
 def bd_rate(ours: list[tuple[float, float]], theirs: list[tuple[float, float]]) -> float | None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from callbacks.classical_codecs import ClassicalCodecs
 from callbacks.group_coders import Coded, GroupCoder, State
+from callbacks.lossy_codecs import as_good
 from datamodules.video.decoder import Damage, Rgb
 from datamodules.video.decoding import VideoError, explain, read_around_damage
 from lit_modules.codec import Header, LavWriter
@@ -38,7 +39,7 @@ class Compression:
     Args:
         coder: how.
         group_frames: frames of a group at most: the distance of key frames.
-        yardstick: whether classical codecs code the same frames for comparison.
+        yardstick: whether classical lossless codecs code the same frames for comparison.
 
     Raises:
         ValueError: `group_frames` is out of range.
@@ -55,6 +56,7 @@ class Compression:
         self.modes: dict[str, int] = {}
         self.squared_error = 0.0
         self.seconds = 0.0
+        self.rate = USUAL_RATE
         self.classical: dict[str, int] = {}
         self.left_out: dict[str, str] = {}
 
@@ -83,7 +85,7 @@ class Compression:
         _, height, width, _ = first.frames.shape
         self.size = height, width
         steps = np.diff(first.seconds)
-        rate = 1 / float(np.median(steps)) if len(steps) else USUAL_RATE
+        rate = self.rate = 1 / float(np.median(steps)) if len(steps) else USUAL_RATE
         rival = ClassicalCodecs(self.size, rate, self.group_frames) if self.yardstick else None
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
@@ -109,6 +111,21 @@ class Compression:
             temporary.unlink(missing_ok=True)
             if rival is not None:
                 rival.close()
+
+    def compare(self, source: str | os.PathLike[str]) -> None:
+        """Has classical codecs write files that are as near to the video as this one's."""
+
+        def read() -> Iterator[Rgb]:
+            frames = read_around_damage(source)
+            return (frame.pixels for frame in frames if not isinstance(frame, Damage))
+
+        found = as_good(read, self.mse, self.rate, self.group_frames)
+        self.classical, self.left_out = found
+
+    @property
+    def mse(self) -> float:
+        """Mean squared error of all values, in squared levels."""
+        return self.squared_error / (3 * self.frames * self.size[0] * self.size[1])
 
     def _header(self, coded: Coded, rate: float) -> Header:
         return Header(coded.mode, *self.size, rate, self.group_frames, self.coder.about)
@@ -165,7 +182,6 @@ class Compression:
     def figures(self) -> dict[str, Any]:
         """What was compressed to how much, plain values; `psnr` is null where nothing is lost."""
         values = 3 * self.frames * self.size[0] * self.size[1]
-        mse = self.squared_error / values
         best = min(self.classical, key=self.classical.__getitem__, default=None)
         return {
             **self.coder.about,
@@ -179,8 +195,8 @@ class Compression:
             "kbps": 8e-3 * self.bytes / self.seconds,
             "bits_per_pixel": 24 * self.bytes / values,
             "raw_bytes_to_bytes": values / self.bytes,
-            "exact": mse == 0,
-            "psnr": -10 * math.log10(mse / 255**2) if mse else None,
+            "exact": self.mse == 0,
+            "psnr": -10 * math.log10(self.mse / 255**2) if self.mse else None,
             "classical_bytes": self.classical,
             "classical_left_out": self.left_out,
             "best_classical": best,
@@ -204,7 +220,8 @@ class Compression:
         if best := figures["best_classical"]:
             others = (f"{name} {size}" for name, size in sorted(self.classical.items()))
             yield (
-                f"best classical lossless on the same frames: {best}, {self.classical[best]} bytes;"
+                f"best classical {'lossless' if figures['exact'] else 'one as near'} on the same"
+                f" frames: {best}, {self.classical[best]} bytes;"
                 f" this is {100 * figures['bytes_to_best_classical']:.1f}% of it"
                 f" (all: {', '.join(others)})"
             )

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
 from callbacks.compression import Compression
@@ -53,7 +54,7 @@ def compress(
         coders = (ModelCoder(module, path, depth) for depth in range(quality, 0, -1))
         known = Footage(source).state(state, module.state_dim)
     for coder in coders:  # the first that is small enough
-        job = Compression(coder, group_frames, yardstick)
+        job = Compression(coder, group_frames, yardstick and quality == "lossless")
         with Progress(*Progress.get_default_columns(), TimeElapsedColumn()) as bar:
             task = bar.add_task("frames", total=frames_of(source))
             job.run(source, paths[0], known, partial(bar.advance, task))
@@ -66,6 +67,9 @@ def compress(
             f"max_kbps {max_kbps:g} cannot be kept: the least was {rate:.1f} kbps; allow more"
             + (", or give --quality 1 to 6 with a --ckpt_path" if quality == "lossless" else "")
         )
+    if yardstick and quality != "lossless":
+        with Console().status("classical codecs, as near to the video"):
+            job.compare(source)
     write(paths[1], {"input": Path(source).name, **job.figures()})
     print("\n".join(job.summary()))
     print(f"written to {paths[0]} and {paths[1]}")

@@ -44,13 +44,16 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def test_video_comes_back_as_good_as_was_said(
-    source: Path, checkpoint: Path, tmp_path: Path
+    source: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = call("compress", source, tmp_path / "small", checkpoint, "--quality", "3")
     assert told["bytes"] == (tmp_path / "small/play.lav").stat().st_size
     call("decompress", tmp_path / "small/play.lav", tmp_path / "back", checkpoint)
     error = np.square((pixels(source) - pixels(tmp_path / "back/play.avi")) / 255).mean()
     assert -10 * np.log10(error) == pytest.approx(told["psnr"], abs=1e-3)
+    assert told["classical_bytes"][told["best_classical"]] > 0
+    shown = capsys.readouterr().out
+    assert f"best classical one as near on the same frames: {told['best_classical']}" in shown
 
 
 def test_most_codebooks_that_keep_to_a_rate_are_taken(
