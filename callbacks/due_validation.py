@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loops.evaluation_loop import RestartStage
@@ -25,7 +27,8 @@ class DueValidation(Callback):
         batches.val_loop._restart_stage = RestartStage.RESTARTED_MID_EVALUATION
         ended = batches.restarted_on_train_batch_end and batches.batch_progress.is_last_batch
         if ended and epochs.restarted_mid_epoch:  # then it has counted the epoch as over
-            for count in (epochs.epoch_progress.total, epochs.epoch_progress.current):
+            progress: Any = epochs.epoch_progress
+            for count in (progress.total, progress.current):
                 count.processed -= 1
                 count.completed -= 1
             batches.batch_progress.increment_completed()

@@ -1,4 +1,4 @@
-"""Runs that go on from any checkpoint end and validate their epochs like those that never stopped."""
+"""Runs that go on from any checkpoint end and validate epochs like those that never stopped."""
 
 import pytest
 from lightning.pytorch.callbacks import Callback
