@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
@@ -12,6 +13,8 @@ import av
 import numpy as np
 
 from datamodules.video.decoder import Rgb
+
+os.environ.setdefault("SVT_LOG", "1")  # errors alone
 
 Read = Callable[[], Iterable[Rgb]]
 """Gives the frames of a video, from the first, as often as it is asked."""
