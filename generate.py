@@ -355,7 +355,8 @@ def decompress(
 ) -> None:
     """Turns a `.lav` file into an AVI (FFV1); what is lost of it is made up and named.
 
-    Writes `<name>.avi` and `metrics.json`.
+    Writes `<name>.avi`, `metrics.json` and, where something is lost, `concealed.png`: the brighter,
+    the more of the time a pixel is made up.
 
     Args:
         input: file that `compress` wrote, damaged or not, or a folder of some, as there.

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import imageio.v3 as imageio
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
@@ -76,13 +77,14 @@ def compress(
 
 
 def decompress(source: str, out: str, overwrite: bool, ckpt_path: str | None, load: Load) -> None:
-    """Writes `<name>.avi` and `metrics.json` into the folder `out`.
+    """Writes `<name>.avi`, `metrics.json` and, of what is damaged, `concealed.png` into `out`.
 
     Raises:
         FileExistsError: they are there, and are not to be written over.
         ValueError: there is no checkpoint where one is needed, or another one.
     """
-    paths = new_files(out, overwrite, f"{Path(source).stem}.avi", "metrics.json")
+    names = (f"{Path(source).stem}.avi", "metrics.json", "concealed.png")
+    *paths, map_path = new_files(out, overwrite, *names)
     job = Decompression(source)
     coder: GroupCoder
     if job.header.mode != "learned":
@@ -103,6 +105,9 @@ def decompress(source: str, out: str, overwrite: bool, ckpt_path: str | None, lo
     with Progress(*Progress.get_default_columns(), TimeElapsedColumn()) as bar:
         task = bar.add_task("frames", total=len(job.times))
         job.run(paths[0], coder, lambda count: bar.advance(task, count))
+    if (concealed := job.picture()) is not None:
+        imageio.imwrite(map_path, concealed)
+        print(f"what is made up or repeated: {map_path}")
     write(paths[1], {"input": Path(source).name, **job.figures()})
     print("\n".join(job.summary()))
     print(f"written to {paths[0]} and {paths[1]}")

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from callbacks.group_coders import GroupCoder
+from callbacks.group_coders import GroupCoder, Shown
 from callbacks.lav_report import open_lav
 from datamodules.video_io import CODECS
 from lit_modules.codec import BitstreamError, LavReader
@@ -46,6 +47,8 @@ class Decompression:
         """Frames that are lost, counted from 0: the last good one is shown instead."""
         self.made_up: dict[int, int] = {}
         """Parts that were filled in, by group."""
+        self._concealed = np.zeros((self.header.height, self.header.width), np.int64)
+        """Frames in which each pixel is not what was compressed."""
 
     def _all_times(self, reader: LavReader) -> Iterator[Seconds]:
         """Of each group and, nominal ones, of what is lost between them."""
@@ -96,7 +99,7 @@ class Decompression:
                 self.damage += group.damaged
                 made = None
                 try:
-                    made = coder.decode(group, self.header)
+                    made = coder.decode(group, self.header, last)
                 except ValueError as error:
                     self.damage.append(f"group {group.number}: {error}")
                 end = group.first_frame + len(group.seconds)
@@ -107,8 +110,9 @@ class Decompression:
                 if last is None:
                     last = made.frames[0]
                 yield from (last for _ in lost)
-                if made.made_up:
-                    self.made_up[group.number] = made.made_up
+                if made.made_up.any():
+                    self.made_up[group.number] = int(made.made_up.sum())
+                    self._concealed += pixels_of(made, len(made.frames))
                 yield from made.frames
                 last, shown = made.frames[-1], end
                 progress(len(group.seconds))
@@ -119,6 +123,17 @@ class Decompression:
         lost = range(shown, len(self.times))
         self.repeated += lost
         yield from (last for _ in lost)
+
+    def picture(self) -> NDArray[np.uint8] | None:
+        """Where how much is made up or repeated, RGB `(h, w, 3)`; None if nothing is.
+
+        From black, where every frame is what was compressed, to bright yellow, where none is.
+        """
+        share = (self._concealed + len(self.repeated)) / max(1, len(self.times))
+        if not share.any():
+            return None
+        heat = cv2.applyColorMap(np.rint(255 * share).astype(np.uint8), cv2.COLORMAP_INFERNO)
+        return np.ascontiguousarray(heat[..., ::-1])
 
     def figures(self) -> dict[str, Any]:
         """What came out; plain values."""
@@ -149,6 +164,15 @@ class Decompression:
         if self.late > EXACT:
             yield f"an AVI cannot hold these times: they are up to {self.late:.4f} seconds off"
         yield f"{len(self.times)} frames of {self.header.height}x{self.header.width}"
+
+
+def pixels_of(shown: Shown, frames: int) -> NDArray[np.int64]:
+    """In how many of a group's frames each pixel is made up, `(h, w)`."""
+    time, side = shown.cube
+    height, width = shown.frames.shape[1:3]
+    lost = shown.made_up.repeat(time, 0)[:frames].sum(0)
+    counts: NDArray[np.int64] = lost.repeat(side, 0).repeat(side, 1)[:height, :width]
+    return counts
 
 
 def clock_of(times: Seconds, fps: float) -> tuple[Fraction, float]:

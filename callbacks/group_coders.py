@@ -14,6 +14,7 @@ from lit_modules.codec import Group, Header
 from lit_modules.codec.container.header import Mode
 from lit_modules.codec.learned import LearnedCoder
 from lit_modules.codec.lossless import decode_group, encode_group, kind_of
+from lit_modules.mae.cubes import FRAMES
 
 Frames = NDArray[np.uint8]
 State = NDArray[np.float32]
@@ -33,8 +34,10 @@ class Shown(NamedTuple):
     """A group as it is decoded."""
 
     frames: Frames
-    made_up: int
-    """Parts of it that were lost and filled in; 0 if it is whole."""
+    made_up: NDArray[np.bool_]
+    """Which cubes of it were lost and filled in, `(T, rows, columns)`; none if it is whole."""
+    cube: tuple[int, int]
+    """Frames and pixels along a cube's sides."""
 
 
 class GroupCoder(Protocol):
@@ -48,8 +51,11 @@ class GroupCoder(Protocol):
     def encode(self, frames: Frames, state: State | None) -> Coded:
         """Codes frames `(t, h, w, 3)`."""
 
-    def decode(self, group: Group, header: Header) -> Shown | None:
-        """Decodes a group, as far as it is there; None if nothing can be shown of it."""
+    def decode(self, group: Group, header: Header, before: Frames | None) -> Shown | None:
+        """Decodes a group, as far as it is there, behind a frame `(h, w, 3)` that was shown.
+
+        None if nothing can be shown of it.
+        """
 
 
 class LosslessCoder:
@@ -70,10 +76,10 @@ class LosslessCoder:
             )
         return Coded(kind_of(packets[0]), shared, packets, made)
 
-    def decode(self, group: Group, header: Header) -> Shown | None:
+    def decode(self, group: Group, header: Header, before: Frames | None) -> Shown | None:
         """Decodes a group, which has one packet: it is there or it is not."""
         frames = decode_group(group.packets, len(group.seconds), header.height, header.width)
-        return None if frames is None else Shown(frames, 0)
+        return None if frames is None else Shown(frames, np.zeros((1, 1, 1), bool), (1, 1))
 
 
 class ModelCoder:
@@ -96,12 +102,12 @@ class ModelCoder:
         shared, packets, made = self.coder.encode(frames, state)
         return Coded("learned", shared, packets, made)
 
-    def decode(self, group: Group, header: Header) -> Shown | None:
-        """Decodes a group; the model fills in the cubes of lost packets."""
+    def decode(self, group: Group, header: Header, before: Frames | None) -> Shown | None:
+        """Decodes a group; the model and the frame before fill in the cubes of lost packets."""
         if group.shared is None or not any(group.packets):
             return None
-        frames, lost = self.coder.decode_group(group.shared, group.packets)
-        return Shown(frames, int(lost.sum()))
+        frames, lost = self.coder.decode_group(group.shared, group.packets, before)
+        return Shown(frames, lost, (FRAMES, self.coder.side))
 
 
 def digest(path: str) -> str:

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from imageio.v3 import imread as read_image
 from small_codec import game, small
 
 from datamodules.video_io import read_frames, write_video
 from generate import main
+from lit_modules.codec import LavReader
 
 
 @pytest.fixture
@@ -83,3 +85,29 @@ def test_other_checkpoint_is_refused(
     with pytest.raises(SystemExit):
         call("decompress", tmp_path / "small/play.lav", tmp_path / "b", tmp_path / "other.ckpt")
     assert "needs the checkpoint with digest" in capsys.readouterr().err
+
+
+def test_what_is_lost_is_filled_in_told_and_shown_on_a_map(
+    source: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    more = ("--quality", "3", "--group_frames", "6", "--yardstick", "false")
+    call("compress", source, tmp_path / "small", checkpoint, *more)
+    path = tmp_path / "small/play.lav"
+    whole = call("decompress", path, tmp_path / "whole", checkpoint)
+    assert whole["groups_made_up"] == {}
+    assert not (tmp_path / "whole/concealed.png").exists()
+
+    data = bytearray(path.read_bytes())
+    with path.open("rb") as file:
+        *_, group = LavReader(file).groups()
+    packet = max((p for p in group.packets if p), key=len)
+    data[bytes(data).index(packet)] ^= 1
+    path.write_bytes(data)
+    told = call("decompress", path, tmp_path / "back", checkpoint)
+    assert list(told["groups_made_up"]) == ["1"]
+    heat = read_image(tmp_path / "back/concealed.png")
+    assert heat.shape == (48, 64, 3)
+    bright = heat.sum(2) > heat.sum(2).min()
+    assert 0 < bright.mean() < 1
+    undamaged, filled = pixels(tmp_path / "whole/play.avi"), pixels(tmp_path / "back/play.avi")
+    assert np.array_equal(filled[:6], undamaged[:6])
