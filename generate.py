@@ -170,6 +170,7 @@ def restore(
     format: Literal["avi", "mp4", "gif"] = "avi",
     seed: int = 0,
     device: str = "cpu",
+    shard: str = "1/1",
     overwrite: bool = False,
 ) -> None:
     """Restores hidden parts of a picture or video, and frames that are missing in it.
@@ -182,7 +183,8 @@ def restore(
     Args:
         ckpt_path: checkpoint of a masked autoencoder.
         out: folder for the files; made if missing.
-        input: video, picture or folder of pictures of one size (frames of the smbdataset too).
+        input: video, picture, folder of pictures of one size (frames of the smbdataset too), or
+            folder of videos, of which each gets a folder of its own in `out`, as with `compress`.
         mask: picture that is not black where a pixel is to be restored; as large as the frames, or
             a pixel a mask unit. A unit that holds such a pixel is hidden from the model as a whole,
             and of what the model makes of it those pixels are taken.
@@ -203,37 +205,42 @@ def restore(
         format: file format of the video: `avi` (lossless), `mp4` or `gif`.
         seed: seed of the masks.
         device: `cpu`, `cuda` or `cuda:N`.
+        shard: which share of a folder of videos to do: `2/8` is the second of eight.
         overwrite: write over files of an earlier call.
     """
     if frames is not None and frames < 1:
         raise ValueError(f"frames {frames} leaves nothing to restore; give at least 1")
     module = load(ckpt_path, LitMaskedAutoencoder, device)
-    footage = Footage(input)
-    known = footage.state(state, module.state_dim)
-    restorer = restorer_of(module, footage, frame_step, missing is not None)
-    hidings = hidings_of(
-        *(footage, module, restorer, mask, mask_ratio, mask_type, mask_colour, missing),
-        range(seed, seed + variants),
-    )
-    kinds = ["restored{}.png", "comparison{}.gif"]
-    kinds += [] if footage.is_picture else [f"restored{{}}.{format}"]
-    marks = [f"_{k}" for k in range(1, variants + 1)] if variants > 1 else [""]
-    names = [kind.format(mark) for mark in marks for kind in kinds]
-    *paths, report = new_files(out, overwrite, *names, "metrics.json")
 
-    runs = []
-    total = min((n for n in (frames, footage.announced) if n), default=None)
-    with Progress(*Progress.get_default_columns(), TimeElapsedColumn()) as bar:
-        task = bar.add_task("frames", total=total and total * len(hidings))
-        for number, hiding in enumerate(hidings):
-            runs.append(run := Restoration(restorer, hiding))
-            own = paths[number * len(kinds) :][: len(kinds)]
-            parts = pieces(footage, restorer.length, hiding, known, frames)
-            made = run.run(parts, lambda count: bar.advance(task, count))
-            write_restoration(own, run, made, footage.rate)
-    write_report(report, runs, known is not None, footage.rate)
-    print("\n".join(run.summary() for run in runs))
-    print(f"written to {paths[0]} … {paths[-1]} and {report}")
+    def one(source: str, folder: str, over: bool) -> None:
+        footage = Footage(source)
+        known = footage.state(state, module.state_dim)
+        restorer = restorer_of(module, footage, frame_step, missing is not None)
+        hidings = hidings_of(
+            *(footage, module, restorer, mask, mask_ratio, mask_type, mask_colour, missing),
+            range(seed, seed + variants),
+        )
+        kinds = ["restored{}.png", "comparison{}.gif"]
+        kinds += [] if footage.is_picture else [f"restored{{}}.{format}"]
+        marks = [f"_{k}" for k in range(1, variants + 1)] if variants > 1 else [""]
+        names = [kind.format(mark) for mark in marks for kind in kinds]
+        *paths, report = new_files(folder, over, *names, "metrics.json")
+
+        runs = []
+        total = min((n for n in (frames, footage.announced) if n), default=None)
+        with Progress(*Progress.get_default_columns(), TimeElapsedColumn()) as bar:
+            task = bar.add_task("frames", total=total and total * len(hidings))
+            for number, hiding in enumerate(hidings):
+                runs.append(run := Restoration(restorer, hiding))
+                own = paths[number * len(kinds) :][: len(kinds)]
+                parts = pieces(footage, restorer.length, hiding, known, frames)
+                made = run.run(parts, lambda count: bar.advance(task, count))
+                write_restoration(own, run, made, footage.rate)
+        write_report(report, runs, known is not None, footage.rate)
+        print("\n".join(run.summary() for run in runs))
+        print(f"written to {paths[0]} … {paths[-1]} and {report}")
+
+    for_each(input, out, SUFFIXES, one, shard, overwrite, pictures=True)
 
 
 def export(ckpt_path: str, out: str, overwrite: bool = False) -> None:

@@ -17,7 +17,13 @@ Do = Callable[[str, str, bool], None]
 
 
 def for_each(
-    source: str, out: str, kinds: Collection[str], do: Do, shard: str, overwrite: bool
+    source: str,
+    out: str,
+    kinds: Collection[str],
+    do: Do,
+    shard: str,
+    overwrite: bool,
+    pictures: bool = False,
 ) -> None:
     """Does something with a file, or with every file of some kinds below a folder.
 
@@ -31,18 +37,19 @@ def for_each(
         do: what is done with one.
         shard: `2/8` is the second of eight shares of a folder, each of which another process does.
         overwrite: write over what an earlier call has made.
+        pictures: a folder without such files may hold pictures, which are one thing to be done.
 
     Raises:
         ValueError: there is no such file in the folder, the shard is none, or some have failed.
     """
     number, count = shard_of(shard)
     root = Path(source)
-    if not root.is_dir():
+    files = sorted((p for p in root.rglob("*") if p.suffix.lower() in kinds), key=natural)
+    if not root.is_dir() or (pictures and not files):
         if count > 1:
-            raise ValueError(f"shard {shard} is of a folder, and {source} is none")
+            raise ValueError(f"shard {shard} is of a folder of files, and {source} is none")
         do(source, out, overwrite)
         return
-    files = sorted((p for p in root.rglob("*") if p.suffix.lower() in kinds), key=natural)
     if not files:
         raise ValueError(f"{source} holds no file of {' '.join(sorted(kinds))}; give a folder with")
     own = list(zip(files, unique_names(root, files), strict=True))[number - 1 :: count]

@@ -337,3 +337,22 @@ def test_model_without_state_takes_none(tmp_path: Path, capsys) -> None:
     labels(tmp_path / "in.labels.npz", 10)
     assert not restore(checkpoint, tmp_path / "out", source, *HALF)["state"]
     assert len(STATE_NAMES) == LitMaskedAutoencoder(**TINY).state_dim
+
+
+def test_each_video_of_a_folder_is_restored_and_none_twice(
+    checkpoint: str, tmp_path: Path, capsys
+) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    videos.mkdir()
+    for name in ("a", "b"):
+        recording(videos / f"{name}.avi", 6)
+    (videos / "c.avi").write_bytes(b"")
+    call = ["restore", "--ckpt_path", checkpoint, "--input", str(videos), "--mask_ratio", "0.5"]
+    for first in (True, False):
+        with pytest.raises(SystemExit):
+            main([*call, "--out", str(out)])
+        said = capsys.readouterr()
+        assert "1 of 3 files failed" in said.err and "c.avi: it is empty" in said.out
+        assert ("2 done, 0 were done before" if first else "0 done, 2 were done before") in said.out
+    restore(checkpoint, tmp_path / "alone", videos / "b.avi", "--mask_ratio", "0.5")
+    assert (out / "b/restored.avi").read_bytes() == (tmp_path / "alone/restored.avi").read_bytes()
