@@ -22,14 +22,7 @@ from callbacks.generated_clips import write_clips
 from callbacks.given_beginning import first_frame, held_buttons
 from callbacks.lav_report import LavReport
 from callbacks.reconstructions import Reconstructions
-from callbacks.restorations import (
-    Restoration,
-    hidings_of,
-    pieces,
-    restorer_of,
-    write_report,
-    write_restoration,
-)
+from callbacks.restorations import hidings_of, restore_all, restorer_of
 from callbacks.verb_files import load, new_files
 from datamodules.footage import Footage
 from datamodules.video_io import SUFFIXES, write_video
@@ -220,25 +213,11 @@ def restore(
             *(footage, module, restorer, mask, mask_ratio, mask_type, mask_colour, missing),
             range(seed, seed + variants),
         )
-        kinds = ["restored{}.png", "comparison{}.gif"]
-        kinds += [] if footage.is_picture else [f"restored{{}}.{format}"]
-        marks = [f"_{k}" for k in range(1, variants + 1)] if variants > 1 else [""]
-        names = [kind.format(mark) for mark in marks for kind in kinds]
-        *paths, report = new_files(folder, over, *names, "metrics.json")
-
-        runs = []
-        total = min((n for n in (frames, footage.announced) if n), default=None)
-        with Progress(*Progress.get_default_columns(), TimeElapsedColumn()) as bar:
-            task = bar.add_task("frames", total=total and total * len(hidings))
-            for number, hiding in enumerate(hidings):
-                runs.append(run := Restoration(restorer, hiding))
-                own = paths[number * len(kinds) :][: len(kinds)]
-                parts = pieces(footage, restorer.length, hiding, known, frames)
-                made = run.run(parts, lambda count: bar.advance(task, count))
-                write_restoration(own, run, made, footage.rate)
-        write_report(report, runs, known is not None, footage.rate)
+        paths, runs = restore_all(
+            *(footage, restorer, hidings, known, frames, format, folder, over)
+        )
         print("\n".join(run.summary() for run in runs))
-        print(f"written to {paths[0]} … {paths[-1]} and {report}")
+        print(f"written to {paths[0]} … {paths[-2]} and {paths[-1]}")
 
     for_each(input, out, SUFFIXES, one, shard, overwrite, pictures=True)
 

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.progress import Progress, TimeElapsedColumn
 from torch import Tensor
 
+from callbacks.verb_files import new_files
 from datamodules.footage import Footage, State, read_mask
 from datamodules.ram_map import STATE_NAMES
 from datamodules.smb.frames import seen_by_camera
@@ -230,6 +232,51 @@ def number(value: Tensor) -> float | None:
     """A figure for JSON, which has no infinity: null for the PSNR of what is exact."""
     x = float(value)
     return x if math.isfinite(x) else None
+
+
+def restore_all(
+    footage: Footage,
+    restorer: Restorer,
+    hidings: Sequence[Hiding],
+    known: State | None,
+    frames: int | None,
+    format: str,
+    out: str,
+    overwrite: bool,
+) -> tuple[list[Path], list[Restoration]]:
+    """Restores a video as often as there are ways to hide, and writes all that comes of it.
+
+    Args:
+        footage: the video.
+        restorer: restores its pieces.
+        hidings: what is hidden; more than one is numbered.
+        known: the game's state in each frame, if it is known.
+        frames: frames to restore at most.
+        format: suffix of the video file.
+        out: folder for the files.
+        overwrite: write over what is there.
+
+    Returns:
+        The files, the report last, and the restorations.
+    """
+    kinds = ["restored{}.png", "comparison{}.gif"]
+    kinds += [] if footage.is_picture else [f"restored{{}}.{format}"]
+    marks = [f"_{k}" for k in range(1, len(hidings) + 1)] if len(hidings) > 1 else [""]
+    names = [kind.format(mark) for mark in marks for kind in kinds]
+    *paths, report = new_files(out, overwrite, *names, "metrics.json")
+
+    runs = []
+    total = min((n for n in (frames, footage.announced) if n), default=None)
+    with Progress(*Progress.get_default_columns(), TimeElapsedColumn()) as bar:
+        task = bar.add_task("frames", total=total and total * len(hidings))
+        for number, hiding in enumerate(hidings):
+            runs.append(run := Restoration(restorer, hiding))
+            own = paths[number * len(kinds) :][: len(kinds)]
+            parts = pieces(footage, restorer.length, hiding, known, frames)
+            made = run.run(parts, lambda count: bar.advance(task, count))
+            write_restoration(own, run, made, footage.rate)
+    write_report(report, runs, known is not None, footage.rate)
+    return [*paths, report], runs
 
 
 def write_restoration(
